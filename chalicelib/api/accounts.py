@@ -1,0 +1,140 @@
+"""/customers and /tokens: who owns services, and who may call."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from chalicelib.api.auth import forget, must_see
+from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
+from chalicelib.domain.panel import Customer, Token, new_token
+from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
+from chalicelib.wiring import adapters
+
+routes = Routes(__name__)
+
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+
+
+class CreateCustomer(WireIn):
+    name: Title
+    email: Email | None = None
+
+
+class ChangeCustomer(WireIn):
+    name: Title | None = None
+    email: Email | None = None
+    status: Literal["active", "suspended"] | None = None
+
+
+class CreateToken(WireIn):
+    name: Title
+    role: Literal["admin", "deployer", "viewer"]
+    customer_id: str | None = None
+    expires_at: Time | None = None
+
+
+@routes.on("GET", "/customers")
+def list_customers(request: Request) -> Any:
+    customers = [customer for customer in adapters().customers.all() if request.caller.may_see(customer.id)]
+    views = [_customer_view(customer) for customer in sorted(customers, key=lambda customer: customer.created_at)]
+    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+
+
+@routes.on("POST", "/customers", role="admin")
+def create_customer(request: Request) -> Answer:
+    wanted = request.body(CreateCustomer)
+    moment = now()
+    customer = Customer(id=new_id("cust"), name=wanted.name, email=wanted.email, created_at=moment, updated_at=moment)
+    adapters().customers.add(customer)
+    return Answer(_customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}"})
+
+
+@routes.on("GET", "/customers/{customer_id}")
+def get_customer(request: Request, customer_id: str) -> Any:
+    must_see(request.caller, customer_id, "customer")
+    return _customer_view(adapters().customers.get(customer_id))
+
+
+@routes.on("PATCH", "/customers/{customer_id}", role="admin")
+def change_customer(request: Request, customer_id: str) -> Any:
+    customer = adapters().customers.get(customer_id)
+    changes = request.body(ChangeCustomer).model_dump(exclude_unset=True)
+    if changes.get("name", "") is None or changes.get("status", "") is None:
+        raise ValidationFailed(
+            "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
+        )
+    return _customer_view(adapters().customers.change(customer, **changes, updated_at=now()))
+
+
+@routes.on("DELETE", "/customers/{customer_id}", role="admin")
+def delete_customer(request: Request, customer_id: str) -> Answer:
+    """Forget a customer that has no services; its tokens are revoked."""
+    customer = adapters().customers.get(customer_id)
+    living = sorted(row["id"] for row in adapters().services.rows() if row["customer_id"] == customer_id)
+    if living:
+        raise Conflict("this customer has services; delete them first", {"service_ids": living})
+    for token in adapters().tokens.all():
+        if token.customer_id == customer_id and token.revoked_at is None:
+            adapters().tokens.change(token, revoked_at=now())
+            forget(token.id)
+    adapters().customers.remove(customer)
+    return Answer(None, 204)
+
+
+@routes.on("GET", "/tokens", role="admin")
+def list_tokens(request: Request) -> Any:
+    views = [_token_view(token) for token in sorted(adapters().tokens.all(), key=lambda token: token.created_at)]
+    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+
+
+@routes.on("POST", "/tokens", role="admin")
+def create_token(request: Request) -> Answer:
+    """A new token. Its text is in this answer and nowhere else."""
+    wanted = request.body(CreateToken)
+    _may_be_bound(wanted)
+    expires_at = timestamp(parse_time(wanted.expires_at)) if wanted.expires_at else None
+    if expires_at and expires_at <= now():
+        raise ValidationFailed(
+            "expires_at has passed", [finding("expires_at", "past", "choose a time that is to come")]
+        )
+    token, text = new_token(wanted.name, wanted.role, wanted.customer_id, expires_at, now())
+    adapters().tokens.add(token)
+    return Answer({**_token_view(token), "token": text}, 201, {"Location": f"/api/tokens/{token.id}"})
+
+
+@routes.on("GET", "/tokens/{token_id}", role="admin")
+def get_token(request: Request, token_id: str) -> Any:
+    return _token_view(adapters().tokens.get(token_id))
+
+
+@routes.on("DELETE", "/tokens/{token_id}", role="admin")
+def revoke_token(request: Request, token_id: str) -> Answer:
+    """Revoke a token: it stops working everywhere within 15 s. Its record stays."""
+    token = adapters().tokens.get(token_id)
+    if token.revoked_at is None:
+        adapters().tokens.change(token, revoked_at=now())
+    forget(token_id)
+    return Answer(None, 204)
+
+
+def _may_be_bound(wanted: CreateToken) -> None:
+    if wanted.customer_id is None:
+        return
+    if wanted.role == "admin":
+        message = "an admin sees everything; bind a deployer or a viewer to a customer"
+        raise ValidationFailed(message, [finding("customer_id", "not-for-admins", message)])
+    try:
+        adapters().customers.get(wanted.customer_id)
+    except NotFound:
+        raise ValidationFailed(
+            "no such customer", [finding("customer_id", "unknown", "there is no such customer")]
+        ) from None
+
+
+def _customer_view(customer: Customer) -> dict[str, Any]:
+    return customer.model_dump(include={"id", "name", "email", "status", "created_at", "updated_at"})
+
+
+def _token_view(token: Token) -> dict[str, Any]:
+    return token.model_dump(include={"id", "name", "role", "customer_id", "created_at", "expires_at", "revoked_at"})

@@ -1,0 +1,57 @@
+"""Who is calling, and what they may touch: the one place where tenants are kept apart.
+
+A token is looked up at most every 15 s in each process, so a revoked one stops working everywhere within that time.
+"""
+
+import time
+
+from chalicelib.domain.errors import NotFound, Unauthorized
+from chalicelib.domain.panel import Caller, Token, parse_token
+from chalicelib.domain.words import now
+from chalicelib.wiring import adapters
+
+REMEMBERED_SECONDS = 15
+_MOST_REMEMBERED = 1000
+_remembered: dict[str, tuple[Token, float]] = {}
+
+
+def caller_of(authorization: str | None) -> Caller:
+    """The caller behind an Authorization header. Raise `Unauthorized` alike for every way a token can be wrong."""
+    scheme, _, text = (authorization or "").partition(" ")
+    parsed = parse_token(text.strip()) if scheme.lower() == "bearer" else None
+    if parsed is None:
+        raise Unauthorized("send a token: Authorization: Bearer aap_k1_…")
+    token_id, secret = parsed
+    token = _token(token_id)
+    if token is None or not token.matches(secret) or not _is_valid(token):
+        raise Unauthorized("this token is unknown, expired or revoked")
+    return Caller(token_id=token.id, role=token.role, customer_id=token.customer_id)
+
+
+def must_see(caller: Caller, customer_id: str, word: str) -> None:
+    """Raise the very `NotFound` that a missing one gets, if this belongs to another customer."""
+    if not caller.may_see(customer_id):
+        raise NotFound(f"no such {word}")
+
+
+def forget(token_id: str) -> None:
+    """Have this process look the token up again."""
+    _remembered.pop(token_id, None)
+
+
+def _token(token_id: str) -> Token | None:
+    known = _remembered.get(token_id)
+    if known and time.monotonic() - known[1] < REMEMBERED_SECONDS:
+        return known[0]
+    try:
+        token = adapters().tokens.get(token_id)
+    except NotFound:
+        return None
+    if len(_remembered) >= _MOST_REMEMBERED:
+        _remembered.clear()
+    _remembered[token_id] = (token, time.monotonic())
+    return token
+
+
+def _is_valid(token: Token) -> bool:
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now())

@@ -1,0 +1,123 @@
+"""/hosts: the Docker hosts that services run on."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.domain.errors import Conflict, ValidationFailed
+from chalicelib.domain.panel import Host
+from chalicelib.domain.words import DnsLabel, finding, new_id, now
+from chalicelib.wiring import adapters
+
+routes = Routes(__name__)
+
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
+User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+HostKey = Annotated[
+    str, Field(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}( .*)?$")
+]
+
+
+class CreateHost(WireIn):
+    name: DnsLabel
+    address: Address
+    port: int = Field(22, ge=1, le=65535)
+    user: User
+    private_key: str | None = Field(None, max_length=20_000)
+    host_key: HostKey | None = None
+    trust_on_first_use: bool = False
+
+
+@routes.on("GET", "/hosts", role="admin")
+def list_hosts(request: Request) -> Any:
+    hosts = sorted(adapters().hosts.all(), key=lambda host: host.created_at)
+    return _listed([_view(host) for host in hosts])
+
+
+@routes.on("POST", "/hosts", role="admin")
+def create_host(request: Request) -> Answer:
+    """Register a host. Without `private_key` one is made, and its public half returned to be put on the host."""
+    wanted = request.body(CreateHost)
+    if wanted.host_key is None and not wanted.trust_on_first_use:
+        raise ValidationFailed(
+            "host_key: give the host's public key, or set trust_on_first_use",
+            [
+                finding(
+                    "host_key",
+                    "missing",
+                    "give the host's public key (ssh-keyscan prints it), or set trust_on_first_use",
+                )
+            ],
+        )
+    if any(host.name == wanted.name for host in adapters().hosts.all()):
+        raise Conflict(f"a host named {wanted.name} exists already")
+    made = adapters().host_calls.ask(
+        "prepare_host",
+        private_key=wanted.private_key,
+        scan=None if wanted.host_key else [wanted.address, wanted.port],
+        host_id=(host_id := new_id("host")),
+    )
+    host = Host(
+        id=host_id,
+        name=wanted.name,
+        address=wanted.address,
+        port=wanted.port,
+        user=wanted.user,
+        host_key=" ".join((wanted.host_key or made["host_key"]).split()[:2]),
+        public_key=made["public_key"],
+        sealed_private_key=bytes.fromhex(made["sealed_private_key"]),
+        created_at=now(),
+        updated_at=now(),
+    )
+    adapters().hosts.add(host)
+    if wanted.private_key:
+        adapters().host_calls.tell("check_host", host_id=host.id)
+    return Answer(_view(host), 201, {"Location": f"/api/hosts/{host.id}"})
+
+
+@routes.on("GET", "/hosts/{host_id}", role="admin")
+def get_host(request: Request, host_id: str) -> Any:
+    return _view(adapters().hosts.get(host_id))
+
+
+@routes.on("POST", "/hosts/{host_id}/check", role="admin")
+def check_host(request: Request, host_id: str) -> Any:
+    """Look whether the host can take services, and put the host kit and the edge there."""
+    adapters().hosts.get(host_id)
+    adapters().host_calls.ask("check_host", host_id=host_id)
+    return _view(adapters().hosts.get(host_id))
+
+
+@routes.on("DELETE", "/hosts/{host_id}", role="admin")
+def delete_host(request: Request, host_id: str) -> Answer:
+    """Forget a host that nothing runs on."""
+    host = adapters().hosts.get(host_id)
+    living = [row["id"] for row in adapters().services.rows() if row["host_id"] == host_id]
+    leaving = [job.service_id for job in adapters().jobs.unfinished() if job.host_id == host_id]
+    if living or leaving:
+        raise Conflict("services live on this host; delete them first", {"service_ids": sorted({*living, *leaving})})
+    adapters().hosts.remove(host)
+    return Answer(None, 204)
+
+
+def _listed(views: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+
+
+def _view(host: Host) -> dict[str, Any]:
+    return {
+        "id": host.id,
+        "name": host.name,
+        "address": host.address,
+        "port": host.port,
+        "user": host.user,
+        "host_key": host.host_key,
+        "public_key": host.public_key,
+        "status": host.status,
+        "problems": list(host.problems),
+        "facts": host.facts,
+        "checked_at": host.checked_at,
+        "created_at": host.created_at,
+        "updated_at": host.updated_at,
+    }

@@ -1,0 +1,75 @@
+"""/jobs: what a deploy did, is doing, and how to stop it."""
+
+import time
+from typing import Any
+
+from pydantic import Field
+
+from chalicelib.api.auth import must_see
+from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.domain.errors import Conflict
+from chalicelib.domain.job import Job
+from chalicelib.domain.panel import Caller
+from chalicelib.wiring import adapters
+
+routes = Routes(__name__)
+
+_POLL_SECONDS = 0.2
+_CANCELLABLE = ("deploy", "redeploy", "rollback")
+
+
+class WaitForJob(WireIn):
+    # API Gateway ends a request at 29 s.
+    wait: int = Field(0, ge=0, le=25)
+
+
+@routes.on("GET", "/jobs/{job_id}")
+def get_job(request: Request, job_id: str) -> Any:
+    """The job; `wait=n` holds the answer until it changes or n seconds have passed."""
+    wanted = request.parameters(WaitForJob)
+    job = first = _job(job_id, request.caller)
+    deadline = time.monotonic() + wanted.wait
+    while not job.is_over and job.version == first.version and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        job = _job(job_id, request.caller)
+    return _view(job)
+
+
+@routes.on("POST", "/jobs/{job_id}/cancel", role="deployer")
+def cancel_job(request: Request, job_id: str) -> Answer:
+    """Ask the job to stop; it undoes what it began. A job that is over is answered as it is."""
+    job = _job(job_id, request.caller)
+    if not job.is_over and job.kind not in _CANCELLABLE:
+        raise Conflict(f"a {job.kind} cannot be cancelled")
+    job = adapters().jobs.request_cancel(job_id)
+    return Answer(_view(job), 200 if job.is_over else 202)
+
+
+def _job(job_id: str, caller: Caller) -> Job:
+    job = adapters().jobs.get(job_id)
+    must_see(caller, job.customer_id, "job")
+    return job
+
+
+def _view(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "service_id": job.service_id,
+        "service_name": job.service_name,
+        "customer_id": job.customer_id,
+        "host_id": job.host_id,
+        "kind": job.kind,
+        "status": job.status,
+        "release": job.release or None,
+        "message": job.message,
+        "error": job.error,
+        "steps": [
+            {"name": name, **step.model_dump()}
+            for name, step in sorted(job.steps.items(), key=lambda pair: pair[1].started_at)
+        ],
+        "cancel_requested": job.cancel_requested,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "deadline": job.deadline,
+    }

@@ -1,0 +1,342 @@
+"""/services: create, list, show, start, stop, restart, redeploy, delete, logs and timeline."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from chalicelib.api.auth import must_see
+from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.deploy import start
+from chalicelib.domain.errors import (
+    Conflict,
+    HostTimeout,
+    NotFound,
+    SlipwayError,
+    Unavailable,
+    UpgradeRequired,
+    ValidationFailed,
+)
+from chalicelib.domain.job import Kind
+from chalicelib.domain.panel import Caller, Customer
+from chalicelib.domain.redaction import looks_secret
+from chalicelib.domain.service import Observation, Service
+from chalicelib.domain.template import Template
+from chalicelib.domain.words import DnsLabel, Time, finding, parse_time
+from chalicelib.wiring import adapters
+
+routes = Routes(__name__)
+
+HIDDEN = "********"
+# A service that is read alone is measured then, unless that was done this recently.
+_FRESH_SECONDS = 5
+# A list never waits for a host: it shows what was last measured and has older figures measured behind it.
+_LIST_FRESH_SECONDS = 15
+_asked: dict[str, float] = {}
+
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+VariableValue = Annotated[str, Field(max_length=32_768)]
+Id = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class CreateService(WireIn):
+    name: DnsLabel
+    customer_id: Id
+    deploy_method: Literal["template", "compose", "git", "ai"]
+    template_id: Id | None = None
+    compose: str | None = None
+    git_url: str | None = None
+    git_branch: str | None = None
+    ai_url: str | None = None
+    variables: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=500)
+    secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
+    host_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _method_has_its_source(self) -> "CreateService":
+        needs = {"template": "template_id", "compose": "compose", "git": "git_url", "ai": "ai_url"}
+        source = needs[self.deploy_method]
+        if not getattr(self, source):
+            raise ValueError(f"{source} is required when deploy_method is {self.deploy_method}")
+        allowed = {source, "git_branch"} if self.deploy_method == "git" else {source}
+        for field in ("template_id", "compose", "git_url", "git_branch", "ai_url"):
+            if getattr(self, field) is not None and field not in allowed:
+                raise ValueError(f"{field} does not go with deploy_method {self.deploy_method}")
+        return self
+
+
+class ListServices(WireIn):
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int = Field(20, ge=1, le=100)
+    status: Literal["running", "stopped", "deploying", "failed"] | None = None
+    customer_id: Id | None = None
+    sort: Literal["name", "status", "created_at", "updated_at"] = "created_at"
+    order: Literal["asc", "desc"] | None = None
+    search: str | None = Field(None, max_length=200)
+
+
+class ListEvents(WireIn):
+    page: int = Field(1, ge=1, le=100_000)
+    per_page: int = Field(20, ge=1, le=100)
+
+
+class ReadLogs(WireIn):
+    tail: int = Field(100, ge=0, le=5000)
+    since: Time | None = None
+    follow: bool = False
+
+    @field_validator("follow", mode="before")
+    @classmethod
+    def _true_or_false(cls, value: Any) -> Any:
+        if value not in ("true", "false", True, False):
+            raise ValueError("must be true or false")
+        return value
+
+
+@routes.on("GET", "/services")
+def list_services(request: Request) -> Any:
+    wanted = request.parameters(ListServices)
+    order = wanted.order or ("asc" if wanted.sort == "name" else "desc")
+    search = wanted.search.lower() if wanted.search else None
+    rows = [
+        row
+        for row in adapters().services.rows()
+        if request.caller.may_see(row["customer_id"])
+        and (wanted.customer_id is None or row["customer_id"] == wanted.customer_id)
+        and (wanted.status is None or row["status"] == wanted.status)
+        and (search is None or search in row["name"])
+    ]
+    rows.sort(key=lambda row: (row[wanted.sort], row["id"]), reverse=order == "desc")
+    page = rows[(wanted.page - 1) * wanted.per_page : wanted.page * wanted.per_page]
+    seen = adapters().services.observations([(row["host_id"], row["id"]) for row in page])
+    _have_measured(page, seen)
+    return {
+        "data": [_row_view(row, seen.get(row["id"])) for row in page],
+        "total": len(rows),
+        "page": wanted.page,
+        "per_page": wanted.per_page,
+    }
+
+
+@routes.on("POST", "/services", role="deployer")
+def create_service(request: Request) -> Answer:
+    wanted = request.body(CreateService)
+    customer = _customer(wanted.customer_id, request.caller)
+    if wanted.deploy_method in ("git", "ai"):
+        raise ValidationFailed(
+            f"deploy_method {wanted.deploy_method} is not available yet",
+            [finding("deploy_method", "not-available", "use template or compose; git and ai are not available yet")],
+        )
+    template = _template(wanted.template_id) if wanted.template_id else None
+    if template:
+        compose, variables = template.compose, template.values(wanted.variables, wanted.name)
+    else:
+        compose, variables = wanted.compose or "", wanted.variables
+    service, job, warnings = start.create(
+        start.NewService(
+            name=wanted.name,
+            customer_id=customer.id,
+            deploy_method=wanted.deploy_method,
+            compose=compose,
+            variables=variables,
+            secret_names=(*(template.secret_names if template else ()), *wanted.secret_variables),
+            template=template,
+            host_id=wanted.host_id,
+        ),
+        request.caller,
+    )
+    body = {
+        "id": service.id,
+        "name": service.name,
+        "status": service.status,
+        "url": _url(service.name, has_url=service.has_url),
+        "deploy_job_id": job.id,
+        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in warnings],
+    }
+    return Answer(body, 201, {"Location": f"/api/services/{service.id}", "X-Job-Id": job.id})
+
+
+@routes.on("GET", "/services/{service_id}")
+def get_service(request: Request, service_id: str) -> Any:
+    service = _service(service_id, request.caller)
+    return _view(service, _observed(service))
+
+
+@routes.on("POST", "/services/{service_id}/start", role="deployer")
+def start_service(request: Request, service_id: str) -> Answer:
+    return _lifecycle(request, service_id, "start")
+
+
+@routes.on("POST", "/services/{service_id}/stop", role="deployer")
+def stop_service(request: Request, service_id: str) -> Answer:
+    return _lifecycle(request, service_id, "stop")
+
+
+@routes.on("POST", "/services/{service_id}/restart", role="deployer")
+def restart_service(request: Request, service_id: str) -> Answer:
+    return _lifecycle(request, service_id, "restart")
+
+
+@routes.on("POST", "/services/{service_id}/redeploy", role="deployer")
+def redeploy_service(request: Request, service_id: str) -> Answer:
+    service = _service(service_id, request.caller)
+    _customer(service.customer_id, request.caller)
+    adapters().services.refuse_if_busy(service_id)
+    job = start.redeploy(service, request.caller)
+    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id}
+    return Answer(body, 200, {"X-Job-Id": job.id})
+
+
+@routes.on("DELETE", "/services/{service_id}", role="deployer")
+def delete_service(request: Request, service_id: str) -> Answer:
+    service = _service(service_id, request.caller)
+    adapters().services.refuse_if_busy(service_id)
+    job = start.remove(service, request.caller)
+    return Answer(None, 204, {"X-Job-Id": job.id})
+
+
+@routes.on("GET", "/services/{service_id}/logs")
+def read_logs(request: Request, service_id: str) -> Any:
+    service = _service(service_id, request.caller)
+    wanted = request.parameters(ReadLogs)
+    if wanted.follow:
+        raise UpgradeRequired("live logs come over a WebSocket, which is not available yet; read again with since=")
+    answer = adapters().host_calls.ask("logs", service_id=service.id, tail=wanted.tail, since=wanted.since)
+    return {"logs": answer["entries"], "truncated": answer["truncated"]}
+
+
+@routes.on("GET", "/services/{service_id}/events")
+def list_events(request: Request, service_id: str) -> Any:
+    service = _service(service_id, request.caller)
+    wanted = request.parameters(ListEvents)
+    events, total = adapters().services.events(service.id, wanted.page, wanted.per_page)
+    data = [event.model_dump(include={"id", "type", "status", "message", "timestamp", "job_id"}) for event in events]
+    return {"data": data, "total": total, "page": wanted.page, "per_page": wanted.per_page}
+
+
+def _service(service_id: str, caller: Caller) -> Service:
+    service = adapters().services.get(service_id)
+    must_see(caller, service.customer_id, "service")
+    return service
+
+
+def _customer(customer_id: str, caller: Caller) -> Customer:
+    """The customer a service is made for: one that exists, is the caller's to use, and is active."""
+    unknown = ValidationFailed("no such customer", [finding("customer_id", "unknown", "there is no such customer")])
+    if not caller.may_see(customer_id):
+        raise unknown
+    try:
+        customer = adapters().customers.get(customer_id)
+    except NotFound:
+        raise unknown from None
+    if customer.status == "suspended":
+        raise Conflict("this customer is suspended, so nothing can be deployed for it")
+    return customer
+
+
+def _template(template_id: str) -> Template:
+    try:
+        return adapters().templates.get(template_id)
+    except NotFound:
+        raise ValidationFailed(
+            "no such template", [finding("template_id", "unknown", "there is no such template; see GET /api/templates")]
+        ) from None
+
+
+def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
+    service = _service(service_id, request.caller)
+    if kind != "stop":
+        _customer(service.customer_id, request.caller)
+    job = start.begin_lifecycle(service, kind, request.caller)
+    headers = {"X-Job-Id": job.id}
+    try:
+        seen = adapters().host_calls.ask("lifecycle", job_id=job.id)
+    except HostTimeout:
+        message = "The host is still at work; the job tells how it ends"
+        return Answer(
+            {"id": service.id, "status": service.status, "message": message, "deploy_job_id": job.id}, 202, headers
+        )
+    except Unavailable as error:
+        start.end_for(adapters().jobs.get(job.id), error.code, error.message)
+        raise
+    return Answer({"id": service.id, **seen}, 200, headers)
+
+
+def _observed(service: Service) -> Observation | None:
+    """What the host shows of the service now, or showed a moment ago; the last figures where it cannot be asked."""
+    pair = [(service.host_id, service.id)]
+    seen = adapters().services.observations(pair).get(service.id)
+    never_ran = seen is None and not service.release
+    if never_ran or (seen and _age(seen) < _FRESH_SECONDS):
+        return seen
+    try:
+        adapters().host_calls_quick.ask("measure", host_id=service.host_id, service_ids=[service.id])
+    except SlipwayError:
+        return seen  # reading must not fail because a host does; `health` says since when it is unknown
+    return adapters().services.observations(pair).get(service.id)
+
+
+def _have_measured(rows: list[dict[str, Any]], seen: dict[str, Observation]) -> None:
+    stale: dict[str, list[str]] = {}
+    for row in rows:
+        known = seen.get(row["id"])
+        if known and _age(known) > _LIST_FRESH_SECONDS:
+            stale.setdefault(row["host_id"], []).append(row["id"])
+    for host_id, service_ids in stale.items():
+        if time.monotonic() - _asked.get(host_id, -_LIST_FRESH_SECONDS) >= _LIST_FRESH_SECONDS:
+            _asked[host_id] = time.monotonic()
+            adapters().host_calls.tell("measure", host_id=host_id, service_ids=service_ids)
+
+
+def _age(seen: Observation) -> float:
+    return time.time() - parse_time(seen.measured_at).timestamp()
+
+
+def _url(name: str, *, has_url: bool) -> str | None:
+    return adapters().settings.url_of(name) if has_url else None
+
+
+def _row_view(row: dict[str, Any], seen: Observation | None) -> dict[str, Any]:
+    resources = seen.resources() if seen else {}
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "status": row["status"],
+        "url": _url(row["name"], has_url=row["has_url"]),
+        "customer_id": row["customer_id"],
+        "template": row.get("template"),
+        "deploy_method": row["deploy_method"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+        "resources": {name: resources.get(name) for name in ("cpu_usage", "memory_usage_mb", "memory_limit_mb")},
+    }
+
+
+def _view(service: Service, seen: Observation | None) -> dict[str, Any]:
+    variables = start.variables_of(service)
+    hidden = {name for name in variables if name in service.secret_names or looks_secret(name)}
+    return {
+        "id": service.id,
+        "name": service.name,
+        "status": service.status,
+        "url": _url(service.name, has_url=service.has_url),
+        "customer_id": service.customer_id,
+        "customer_name": adapters().customers.get(service.customer_id).name,
+        "host_id": service.host_id,
+        "template": service.template,
+        "deploy_method": service.deploy_method,
+        "compose": service.compose,
+        "variables": {name: HIDDEN if name in hidden else value for name, value in variables.items()},
+        "custom_domains": list(service.custom_domains),
+        "release": service.release or None,
+        "resources": (seen or Observation(measured_at="")).resources(),
+        "health": {
+            "status": seen.health if seen else "unknown",
+            "last_check": seen.measured_at if seen else None,
+            "consecutive_failures": seen.consecutive_failures if seen else 0,
+            "message": seen.health_message if seen else "",
+        },
+        "created_at": service.created_at,
+        "updated_at": service.updated_at,
+        "deployed_at": service.deployed_at,
+    }

@@ -1,0 +1,202 @@
+"""What the API has done on a host while the caller waits: start, stop, restart, logs, measuring, checking."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.commands import kit
+from chalicelib.deploy import start
+from chalicelib.deploy.work import attempt
+from chalicelib.domain.errors import HostUnreachable, SlipwayError
+from chalicelib.domain.observing import observation, status_seen, unreachable
+from chalicelib.domain.service import Event, Service
+from chalicelib.domain.words import now, parse_time
+from chalicelib.wiring import adapters
+
+# A start or restart is answered when its containers run, or with what is seen after this long.
+_SETTLE_SECONDS = 10
+# Walking volumes is the dear part of measuring, so it is done this seldom.
+_STORAGE_SECONDS = 60
+_CPU_WINDOW_MS = 200
+_NO_FORWARDING = "sshd refuses TCP forwarding, by which health is checked; set AllowTcpForwarding yes"
+_PAST = {"start": "started", "stop": "stopped", "restart": "restarted"}
+
+
+def lifecycle(job_id: str) -> dict[str, Any]:
+    """Carry out a start, stop or restart job; what the host then shows: `{status, message}`."""
+    with attempt("Lifecycle", job_id, "") as work:
+        if work is None:
+            job = adapters().jobs.get(job_id)
+            service = adapters().services.get(job.service_id)
+            return {"status": service.status, "message": job.message}
+        job, service = work.job, work.service
+        try:
+            seen = work.remote.kit(
+                kit.lifecycle(service.id, job.fence, action=job.kind, release=service.release, timeout_s=20), timeout=60
+            )
+            if job.kind != "stop":
+                seen = _settled(lambda: work.remote.kit(kit.observe([service.id]))["services"][service.id], seen)
+        except SlipwayError as error:
+            message = work.redactor.clean(error.message)
+            ended = start.ended_job(job, "failed", message, {"code": error.code, "message": message, "details": None})
+            event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}")
+            adapters().services.finish(service, ended, (event,))
+            raise
+        status = status_seen(seen["containers"])
+        asked_for = "stopped" if job.kind == "stop" else "running"
+        message = (
+            f"Service {_PAST[job.kind]}" if status == asked_for else f"The host shows it {status} after the {job.kind}"
+        )
+        moment = now()
+        before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
+        adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
+        event = work.event("lifecycle", status, message)
+        adapters().services.finish(service, start.ended_job(job, "succeeded", message), (event,), status=status)
+        return {"status": status, "message": message}
+
+
+def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
+    """The last lines of a service's containers, stopped ones too."""
+    service = adapters().services.get(service_id)
+    remote = adapters().connected(adapters().hosts.get(service.host_id))
+    answer: dict[str, Any] = remote.kit(kit.logs(service_id, tail=tail, since=since), timeout=20)
+    return answer
+
+
+def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
+    """Measure services of one host and keep what was seen."""
+    services = [service for service in map(adapters().services.find, service_ids) if service]
+    before = adapters().services.observations([(host_id, service.id) for service in services])
+    moment = now()
+    try:
+        remote = adapters().connected(adapters().hosts.get(host_id))
+        answer = remote.kit(
+            kit.observe(
+                [service.id for service in services],
+                window_ms=_CPU_WINDOW_MS,
+                storage=any(_storage_is_old(before.get(service.id)) for service in services),
+                probe={service.id: probe for service in services if (probe := _probe(service))},
+            ),
+            timeout=15,
+        )
+    except HostUnreachable as error:
+        found = {
+            service.id: unreachable(moment, before.get(service.id), f"the host does not answer: {error.message}")
+            for service in services
+        }
+    else:
+        found = {
+            service.id: observation(answer["services"][service.id], moment, before.get(service.id))
+            for service in services
+        }
+    adapters().services.observe(host_id, found)
+    _note_changes(services, before, found)
+    return {"measured": sorted(found)}
+
+
+def prepare_host(host_id: str, private_key: str | None, scan: list[Any] | None) -> dict[str, Any]:
+    """A key pair for a host that is being registered, sealed, and the key it shows where that is to be trusted."""
+    # The API does without paramiko; this function has it.
+    from chalicelib.ssh import generate_key, public_of, scan_host_key  # noqa: PLC0415
+
+    private, public = (private_key, public_of(private_key)) if private_key else generate_key()
+    return {
+        "public_key": public,
+        "sealed_private_key": adapters().sealer.seal(private.encode(), host_id).hex(),
+        "host_key": scan_host_key(str(scan[0]), int(scan[1])) if scan else None,
+    }
+
+
+def check_host(host_id: str) -> dict[str, Any]:
+    """Look whether a host can take services, put the kit and the edge there, and keep what was found."""
+    panel, settings = adapters(), adapters().settings
+    host = panel.hosts.get(host_id)
+    problems: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    try:
+        remote = panel.connected(host)
+        facts = remote.kit(kit.check(settings.network_pool, settings.min_disk_mb), timeout=30)
+        problems = list(facts.pop("problems"))
+        if not remote.forwarding_allowed():
+            problems.append(_problem("tcp_forwarding", _NO_FORWARDING))
+        if not problems:
+            remote.kit(
+                kit.edge(
+                    image=settings.edge_image,
+                    http_port=settings.edge_http_port,
+                    https_port=settings.edge_https_port or None,
+                    tls=settings.edge_tls,
+                    email=settings.acme_email or None,
+                ),
+                timeout=55,
+            )
+    except SlipwayError as error:
+        problems.append(_problem(error.code, error.message))
+    kept = {name: value for name, value in facts.items() if isinstance(value, (str, int))}
+    host = panel.hosts.change(
+        panel.hosts.get(host_id),
+        status="not_ready" if problems else "ready",
+        problems=tuple(problems),
+        facts=kept or host.facts,
+        checked_at=now(),
+        updated_at=now(),
+    )
+    return {"status": host.status}
+
+
+CALLS: dict[str, Callable[..., dict[str, Any]]] = {
+    "lifecycle": lifecycle,
+    "logs": logs,
+    "measure": measure,
+    "prepare_host": prepare_host,
+    "check_host": check_host,
+}
+
+
+def _settled(look: Callable[[], dict[str, Any]], seen: dict[str, Any]) -> dict[str, Any]:
+    """What is seen once every container runs or is done, or after a while."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while status_seen(seen["containers"]) != "running" and time.monotonic() < deadline:
+        time.sleep(0.25)
+        seen = look()
+    return seen
+
+
+def _storage_is_old(before: Any) -> bool:
+    if before is None or before.storage_measured_at is None:
+        return True
+    return bool(time.time() - parse_time(before.storage_measured_at).timestamp() > _STORAGE_SECONDS)
+
+
+def _probe(service: Service) -> dict[str, Any] | None:
+    if not service.release:
+        return None
+    release = adapters().services.release(service.id, service.release)
+    if release.route_port is None:
+        return None
+    return {"service": release.route_service, "port": release.route_port}
+
+
+def _note_changes(services: list[Service], before: dict[str, Any], found: dict[str, Any]) -> None:
+    """A health that changed is a line of the timeline."""
+    for service in services:
+        old, new = before.get(service.id), found[service.id]
+        if old is None or old.health == new.health or "starting" in (old.health, new.health):
+            continue
+        told = {"healthy": "Health check passed", "stopped": "Its containers are stopped"}
+        message = told.get(new.health) or f"Health check failed: {new.health_message}"
+        # One line however many readers measured at once: the id follows from what was seen.
+        seed = f"{service.id}{old.measured_at}{new.health}".encode()
+        event = Event(
+            id="evt_" + hashlib.sha256(seed).hexdigest()[:16],
+            type="health",
+            status=new.health,
+            message=message,
+            timestamp=new.measured_at,
+        )
+        adapters().services.note(service.id, event)
+
+
+def _problem(check: str, message: str) -> dict[str, Any]:
+    return {"check": check, "message": message}

@@ -1,0 +1,375 @@
+"""The workflow's steps, in order: one function for each Task state of `infra/deploy.asl.json`, named as the state is.
+
+Each loads by id, does one thing on the host, and returns an outcome that the workflow's Choice states know: `done`,
+`waiting` (ask again after a Wait) or `images_missing`. Each may run twice.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.commands import kit
+from chalicelib.deploy import start
+from chalicelib.deploy.work import POLL_SECONDS, Work
+from chalicelib.domain import compose
+from chalicelib.domain.errors import (
+    Cancelled,
+    CommandFailed,
+    DeadlinePassed,
+    ImageUnavailable,
+    PolicyRefused,
+    PreflightFailed,
+    Unhealthy,
+)
+from chalicelib.domain.observing import Container, observation, verdict
+from chalicelib.domain.service import Release, Service
+from chalicelib.domain.words import now, parse_time
+from chalicelib.wiring import adapters
+
+# An app without a port or a health check of its own is believed when it has stayed up this long.
+_STEADY_SECONDS = 2.0
+_FIRST_POLL_SECONDS = 0.05
+_TAIL_LINES = 20
+_OK, _BAD_REQUEST = 200, 400
+
+
+def preflight(work: Work) -> str:
+    """Whether the host can take this release: Docker up, disk, ports, networks. Touches nothing."""
+    release, settings = work.release, adapters().settings
+    answer = work.remote.kit(
+        kit.preflight(
+            work.service.id,
+            ports=[port.model_dump() for port in release.published],
+            min_disk_mb=settings.min_disk_mb,
+            pool=settings.network_pool,
+            networks=len(release.networks),
+        )
+    )
+    if answer["problems"]:
+        raise PreflightFailed("; ".join(problem["message"] for problem in answer["problems"]), answer["problems"])
+    return "done"
+
+
+def upload(work: Work) -> str:
+    """The release's files and networks on the host; what Compose makes of them there is judged once more."""
+    return _put_there(work, work.release)
+
+
+def pull(work: Work) -> str:
+    """Fetch the images, as a detached job that outlives this function."""
+    release = work.release
+    return work.detached(
+        "pull",
+        lambda name: kit.start(
+            release.service_id, work.job.fence, name, kind="pull", release=release.number, pull=list(release.images),
+            wait_s=_wait(),
+        ),
+        ImageUnavailable,
+    )  # fmt: skip
+
+
+def up(work: Work) -> str:
+    """Replace what runs by this release."""
+    return _bring_up(work, work.release, "up")
+
+
+def health(work: Work) -> str:
+    """Wait until the release is healthy; raise `Unhealthy`, with what was seen, when it never will be."""
+    began = parse_time(work.job.steps["Health"].started_at).timestamp()
+    limit = _patience(work)
+    problem = _poll(lambda: _unhealthy(work, work.release), work.stop_if_told)
+    if problem is None:
+        return "done"
+    if time.time() - began > limit:
+        raise Unhealthy(f"not healthy after {limit} s: {problem}", {"logs": _tail(work)})
+    return "waiting"
+
+
+def route(work: Work) -> str:
+    """Have the host's edge send the service's name to it, and see it answer there."""
+    _route(work, work.release)
+    return "done"
+
+
+def record(work: Work) -> str:
+    """The release is good: what ran is measured and kept, the lease is freed."""
+    job, service, release = work.job, work.service, work.release
+    seen = _seen(work)
+    containers = seen["containers"]
+    moment = now()
+    before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
+    adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
+    verb = "Deployed" if job.kind == "deploy" else "Redeployed"
+    source = f"template {service.template}" if service.template else "a compose file"
+    adapters().services.finish(
+        service,
+        start.ended_job(job, "succeeded", f"{verb} release {release.number}"),
+        (
+            work.event("deploy", "success", f"{verb} from {source}"),
+            work.event("health", "healthy", "Health check passed"),
+        ),
+        release.model_copy(
+            update={
+                "state": "good",
+                "image_ids": {container["service"]: container["image_id"] for container in containers},
+                "digests": tuple(sorted({digest for container in containers for digest in container["digests"]})),
+            }
+        ),
+        status="running",
+        release=release.number,
+        deployed_at=moment,
+    )
+    return "done"
+
+
+def roll_back(work: Work) -> str:
+    """Run the last good release again, with the very images it ran with; without one, stop what was started."""
+    service = work.service
+    if not service.release:
+        work.remote.kit(
+            kit.lifecycle(service.id, work.job.fence, action="stop", release=work.job.release, timeout_s=10)
+        )
+        return "done"
+    good = adapters().services.release(service.id, service.release)
+    _put_there(work, good)
+    if _bring_up(work, good, "rollback") == "waiting":
+        return "waiting"
+    problem = _poll(lambda: _unhealthy(work, good), lambda: None)
+    if problem is not None:
+        began = parse_time(work.job.steps["RollBack"].started_at).timestamp()
+        if time.time() - began > adapters().settings.health_timeout_seconds:
+            raise Unhealthy(f"release {good.number} was brought back and is not healthy: {problem}")
+        return "waiting"
+    _route(work, good)
+    if work.job.previous_status == "stopped":
+        work.remote.kit(kit.lifecycle(service.id, work.job.fence, action="stop", release=good.number, timeout_s=10))
+    return "done"
+
+
+def record_failure(work: Work, error: dict[str, Any]) -> str:
+    """The job failed. The status is what it was before, where the last good release still or again runs."""
+    job, service = work.job, work.service
+    back = bool(service.release) and (job.up_began or job.previous_status != "failed")
+    status = job.previous_status if back and job.previous_status != "deploying" else "failed"
+    if back and job.up_began and status == "failed":
+        status = "running"  # it had failed before this job; the roll back has just seen it healthy
+    cause = _cause(work, error)
+    note = ""
+    if job.up_began:
+        note = f"; release {service.release} was brought back" if service.release else "; it was stopped"
+    _end_failed(work, cause, f"{cause['message']}{note}", status)
+    return "done"
+
+
+def record_roll_back_failure(work: Work, error: dict[str, Any], roll_back_error: dict[str, Any]) -> str:
+    """The job failed and so did bringing back what ran before."""
+    cause = _cause(work, error)
+    second = _told(roll_back_error)
+    what = f"bringing back release {work.service.release}" if work.service.release else "stopping it"
+    note = f"; {what} failed too: {second}"
+    _end_failed(work, cause, work.redactor.clean(f"{cause['message']}{note}"), "failed")
+    return "done"
+
+
+def remove(work: Work) -> str:
+    """Take everything of the service off the host, and look whether it is gone."""
+    left = work.remote.kit(kit.remove(work.job.service_id, work.job.fence), timeout=80)["left"]
+    if any(left.values()):
+        raise CommandFailed(f"still on the host: {json.dumps(left)}", {"left": left})
+    return "done"
+
+
+def record_removal(work: Work) -> str:
+    """The host is clean: nothing is kept but this job, for 30 days."""
+    service = adapters().services.find(work.job.service_id)
+    if service is not None:
+        adapters().services.purge(
+            service, start.ended_job(work.job, "succeeded", "Removed; the host holds nothing of it")
+        )
+    return "done"
+
+
+def record_removal_failure(work: Work, error: dict[str, Any]) -> str:
+    """The service could not be removed in time; its job says what is left."""
+    service = adapters().services.find(work.job.service_id)
+    cause = _cause(work, error)
+    if service is not None:
+        ended = start.ended_job(work.job, "failed", cause["message"], cause)
+        adapters().services.finish(service, ended, (work.event("deploy", "failed", cause["message"]),))
+    return "done"
+
+
+STEPS: dict[str, Callable[..., str]] = {
+    "Preflight": preflight,
+    "Upload": upload,
+    "Pull": pull,
+    "Up": up,
+    "Health": health,
+    "Route": route,
+    "Record": record,
+    "RollBack": roll_back,
+    "RecordFailure": record_failure,
+    "RecordRollBackFailure": record_roll_back_failure,
+    "Remove": remove,
+    "RecordRemoval": record_removal,
+    "RecordRemovalFailure": record_removal_failure,
+}
+
+
+def _put_there(work: Work, release: Release) -> str:
+    document = work.document(release.number)
+    answer = work.remote.kit(
+        kit.upload(
+            release.service_id,
+            work.job.fence,
+            release=release.number,
+            compose=document,
+            images=list(release.images),
+            networks=[network.model_dump() for network in release.networks],
+            pool=adapters().settings.network_pool,
+        )
+    )
+    findings = compose.judge(answer["resolved"], json.loads(document))
+    if findings:
+        details = [{"path": found.path, "rule": found.rule, "message": found.message} for found in findings]
+        raise PolicyRefused("what Compose resolved on the host is not what was allowed", details)
+    return "images_missing" if answer["missing_images"] or work.job.pull_always else "done"
+
+
+def _bring_up(work: Work, release: Release, kind: str) -> str:
+    return work.detached(
+        kind,
+        lambda name: kit.start(
+            release.service_id, work.job.fence, name, kind="up", release=release.number,
+            images=release.image_ids or None, wait_s=_wait(),
+        ),
+        CommandFailed,
+    )  # fmt: skip
+
+
+def _patience(work: Work) -> int:
+    """Seconds in which a release must become healthy."""
+    check = work.service.health_check
+    return check.timeout_seconds if check else adapters().settings.health_timeout_seconds
+
+
+def _wait() -> int:
+    """Short first waits notice a cancel soon; most commands end within one."""
+    return 2
+
+
+def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | None:
+    """Look until nothing is wrong any more or the step's time is over; what was wrong last, or None."""
+    deadline, pause = time.monotonic() + POLL_SECONDS, _FIRST_POLL_SECONDS
+    while (problem := look()) is not None:
+        if time.monotonic() + pause > deadline:
+            return problem
+        time.sleep(pause)
+        pause = min(pause * 1.6, 1.0)
+        stop()
+    return None
+
+
+def _unhealthy(work: Work, release: Release) -> str | None:
+    """What keeps this release from being healthy now; raise `Unhealthy` if it is beyond hope."""
+    containers = _seen(work)["containers"]
+    expected = frozenset(json.loads(work.document(release.number))["services"])
+    state, why = verdict(containers, expected)
+    if state == "failed":
+        raise Unhealthy(why, {"logs": _tail(work)})
+    if state == "starting":
+        return why
+    return _not_answering(work, release, containers)
+
+
+def _not_answering(work: Work, release: Release, containers: list[Container]) -> str | None:
+    routed = [container for container in containers if container["service"] == release.route_service]
+    if release.route_port is None or not routed:
+        return _not_steady(containers)
+    check = work.service.health_check
+    for container in routed:
+        address = container["ips"].get(release.edge_network)
+        if address is None:
+            return f"{container['service']} has no address on its network yet"
+        if check:
+            status = work.remote.http_status(address, check.port, check.path, timeout=5)
+            if status is None:
+                return f"nothing answers on port {check.port}"
+            if not _OK <= status < _BAD_REQUEST:
+                return f"GET {check.path} answered {status}"
+        elif not work.remote.tcp_open(address, release.route_port, timeout=5):
+            return f"nothing listens on port {release.route_port} of {container['service']}"
+    return None
+
+
+def _not_steady(containers: list[Container]) -> str | None:
+    running = [
+        container for container in containers if container["state"] == "running" and container["health"] == "none"
+    ]
+    newest = max((parse_time(container["started_at"]).timestamp() for container in running), default=0.0)
+    return "it has not been up long enough to tell" if time.time() - newest < _STEADY_SECONDS else None
+
+
+def _route(work: Work, release: Release) -> None:
+    if release.route_port is None or release.edge_network is None:
+        work.remote.kit(kit.unroute(release.service_id, work.job.fence))
+        return
+    hosts = [adapters().settings.host_name_of(work.service.name), *work.service.custom_domains]
+    answer = work.remote.kit(
+        kit.route(
+            release.service_id,
+            work.job.fence,
+            hosts=hosts,
+            upstream={"network": release.edge_network, "alias": release.service_id, "port": release.route_port},
+            path=work.service.health_check.path if work.service.health_check else "/",
+        )
+    )
+    if answer["answers"] in (None, 502, 503, 504):
+        seen = answer["answers"] or "nothing"
+        raise Unhealthy(
+            f"port {release.route_port} speaks no HTTP through the edge: it answered {seen}", {"logs": _tail(work)}
+        )
+
+
+def _seen(work: Work) -> dict[str, Any]:
+    answer = work.remote.kit(kit.observe([work.job.service_id]))
+    seen: dict[str, Any] = answer["services"][work.job.service_id]
+    return seen
+
+
+def _tail(work: Work) -> list[str]:
+    entries = work.remote.kit(kit.logs(work.job.service_id, tail=_TAIL_LINES))["entries"]
+    return [f"{entry['container']}: {entry['message']}" for entry in entries]
+
+
+def _cause(work: Work, error: dict[str, Any]) -> dict[str, Any]:
+    """The job's own record of its error; what the workflow saw where a step could not write it (a timeout, a crash)."""
+    if work.job.error:
+        return work.job.error
+    return {"code": error.get("Error", "unknown"), "message": work.redactor.clean(_told(error)), "details": None}
+
+
+def _told(error: dict[str, Any]) -> str:
+    cause = error.get("Cause", "")
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.get('Error', 'unknown')} {cause}".strip()
+
+
+def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) -> None:
+    job, service, release = work.job, work.service, work.release
+    word = {Cancelled.code: "cancelled", DeadlinePassed.code: "failed"}.get(cause["code"], "failed")
+    adapters().services.finish(
+        service,
+        start.ended_job(job, word, message, cause),
+        (work.event("deploy", word, f"{job.kind.capitalize()} {word}: {message}"),),
+        release.model_copy(update={"state": "failed"}),
+        status=status,
+        has_url=service.has_url if not service.release else _routed(service),
+    )
+
+
+def _routed(service: Service) -> bool:
+    return adapters().services.release(service.id, service.release).route_port is not None

@@ -1,0 +1,198 @@
+"""What every step of the workflow has in hand, and how a step begins, fails and is told to stop.
+
+A step may run twice: Lambda retries, and an answer may be lost. Beginning one is a single conditional write that
+announces it and takes a fencing number, which the host compares before it changes anything.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.commands import kit
+from chalicelib.deploy import start
+from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError
+from chalicelib.domain.job import Job
+from chalicelib.domain.panel import Host
+from chalicelib.domain.redaction import Redactor, secret_values
+from chalicelib.domain.service import Event, Release, Service
+from chalicelib.domain.words import new_id, now
+from chalicelib.store.table import Lost
+from chalicelib.wiring import adapters
+
+if TYPE_CHECKING:
+    from chalicelib.ssh import RemoteHost
+
+log = logging.getLogger("slipway.steps")
+
+# Steps from which there is no turning back, so that a cancel or a deadline does not stop them.
+_ENDINGS = {"RollBack", "RecordFailure", "RecordRollBackFailure", "RecordRemoval", "RecordRemovalFailure", "Record"}
+# Steps after which the host no longer runs just what it ran before.
+_UP = {"Up"}
+# A step polls inside itself this long before the workflow's Wait takes over.
+POLL_SECONDS = 18
+_OUTPUT_LINES = 40
+
+
+@dataclass
+class Work:
+    """One attempt of one step: its job as begun, and what belongs to it, loaded when first asked for."""
+
+    step: str
+    job: Job
+
+    @cached_property
+    def _pair(self) -> tuple[Service, Release]:
+        return adapters().services.with_release(self.job.service_id, self.job.release)
+
+    @property
+    def service(self) -> Service:
+        return self._pair[0]
+
+    @property
+    def release(self) -> Release:
+        return self._pair[1]
+
+    @cached_property
+    def host(self) -> Host:
+        return adapters().hosts.get(self.job.host_id)
+
+    @cached_property
+    def remote(self) -> "RemoteHost":
+        return adapters().connected(self.host)
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        service = adapters().services.find(self.job.service_id)
+        if service is None:
+            return Redactor(())
+        return Redactor(_secrets(service.id, service.sealed_variables, service.secret_names))
+
+    def document(self, number: int) -> str:
+        return _document(self.job.service_id, number)
+
+    def stop_if_told(self) -> None:
+        """Raise `Cancelled` or `DeadlinePassed` if the job shall not go on. Looks again each time."""
+        current = adapters().jobs.get(self.job.id)
+        if current.cancel_requested:
+            raise Cancelled("the job was cancelled")
+        if current.deadline < now():
+            raise DeadlinePassed(f"the job did not end by {current.deadline}")
+
+    def detached(self, kind: str, command: Callable[[str], kit.Command], failure: type[SlipwayError]) -> str:
+        """Start (once) a detached job on the host and watch it; `waiting` while it runs, `done` when it ended well.
+
+        A job that was lost (the host restarted) is started again under a new name, twice at most.
+        """
+        for attempt in range(1, 4):
+            name = f"{self.job.id}.{kind}.{attempt}"
+            answer = self.remote.kit(command(name))
+            if answer["state"] != "lost":
+                return self._watch(name, answer, failure)
+        raise CommandFailed(f"{kind} was lost on the host three times: it restarts or kills our processes")
+
+    def _watch(self, name: str, answer: dict[str, Any], failure: type[SlipwayError]) -> str:
+        deadline = time.monotonic() + POLL_SECONDS
+        while answer["state"] == "running":
+            if self.step != "RollBack":
+                try:
+                    self.stop_if_told()
+                except (Cancelled, DeadlinePassed):
+                    self.remote.kit(kit.cancel(name))
+                    raise
+            if time.monotonic() > deadline:
+                return "waiting"
+            answer = self.remote.kit(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
+        if answer["state"] == "done" and answer["rc"] == 0:
+            return "done"
+        output = answer.get("output", "").strip()
+        last = output.splitlines()[-1] if output else f"exit code {answer.get('rc')}"
+        raise failure(last, {"exit_code": answer.get("rc"), "output": output})
+
+    def event(self, kind: str, status: str, message: str) -> Event:
+        return Event.model_validate(
+            {
+                "id": new_id("evt"),
+                "type": kind,
+                "status": status,
+                "message": self.redactor.clean(message),
+                "timestamp": now(),
+                "job_id": self.job.id,
+            }
+        )
+
+
+@contextmanager
+def attempt(step: str, job_id: str, previous_ended: str) -> Iterator[Work | None]:
+    """Begin a step. None if the job is over already: a repeat of a step whose answer was lost.
+
+    What the step raises is recorded, without secrets, before it goes to the workflow, which sees it too.
+    """
+    job = adapters().jobs.get(job_id)
+    if job.is_over:
+        yield None
+        return
+    job = _begin(job, step, previous_ended)
+    work = Work(step, job)
+    try:
+        if step not in _ENDINGS:
+            _go_on(job)
+        yield work
+    except SlipwayError as error:
+        raise _recorded(work, error) from None
+
+
+def _begin(job: Job, step: str, previous_ended: str) -> Job:
+    for _ in range(3):
+        try:
+            return adapters().jobs.begin_step(
+                job, step, previous_ended or None, up_began=step in _UP, keep_error=step in _ENDINGS
+            )
+        except Lost:  # somebody asked to cancel it in between
+            job = adapters().jobs.get(job.id)
+    raise Lost(f"job {job.id} is being changed by others all the time")
+
+
+def _go_on(job: Job) -> None:
+    if job.cancel_requested:
+        raise Cancelled("the job was cancelled")
+    if job.deadline < now():
+        raise DeadlinePassed(f"the job did not end by {job.deadline}")
+
+
+def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
+    """The error without secrets, kept in the job; of the same class, whose name the workflow matches."""
+    clean = work.redactor.clean
+    told = type(error)(clean(error.message), clean(error.details))
+    log.warning("job %s: %s: %s: %s", work.job.id, work.step, type(told).__name__, told.message)
+    current = adapters().jobs.get(work.job.id)
+    step = current.steps.get(work.step)
+    if step and not current.is_over:
+        failed = step.model_copy(update={"status": "failed", "ended_at": now(), "message": told.message})
+        first = {"code": told.code, "message": told.message, "details": told.details, "step": work.step}
+        try:
+            adapters().jobs.change(
+                current,
+                steps={**current.steps, work.step: failed},
+                error=current.error if work.step in _ENDINGS else first,
+            )
+        except Lost as lost:
+            log.warning("job %s: its error could not be recorded now: %s", work.job.id, lost.message)
+    return told
+
+
+# Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
+@lru_cache(maxsize=32)
+def _document(service_id: str, number: int) -> str:
+    return start.document_of(service_id, number)
+
+
+@lru_cache(maxsize=64)
+def _secrets(service_id: str, sealed: bytes, secret_names: tuple[str, ...]) -> tuple[str, ...]:
+    import json  # noqa: PLC0415
+
+    variables = json.loads(adapters().sealer.unseal(sealed, service_id))
+    return tuple(secret_values(variables, secret_names))

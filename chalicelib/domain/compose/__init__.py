@@ -1,0 +1,78 @@
+"""The Compose policy: from a customer's text to the one document that may run, or every reason why not.
+
+`plan` reads, interpolates, judges and hardens; `judge` holds what a host's Compose made of the document against
+it. Both are pure. Nothing of a file reaches a host but `Plan.document`, written by us from judged values.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.domain.compose.findings import RULES, Finding, Verdict
+from chalicelib.domain.compose.harden import Defaults, Network, PublishedPort, Release, Routed, hardened
+from chalicelib.domain.compose.interpolate import Interpolation, check_names, escaped
+from chalicelib.domain.compose.policy import judged
+from chalicelib.domain.compose.read import MOST_BYTES, read
+from chalicelib.domain.compose.resolved import judge
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. `document` is written to the host as JSON; the rest is what Slipway must know of it."""
+
+    document: dict[str, Any]
+    images: tuple[str, ...]
+    routed: Routed | None
+    published: tuple[PublishedPort, ...]
+    networks: tuple[Network, ...]
+    cpu_millis: int
+    memory_mb: int
+    warnings: tuple[Finding, ...]
+    variables_used: frozenset[str]
+
+
+def plan(
+    text: str,
+    variables: Mapping[str, str],
+    *,
+    service_id: str,
+    release: int,
+    publish_ports: bool,
+    defaults: Defaults,
+    expose: tuple[str | None, int] | None = None,
+) -> Plan:
+    """The plan for a release. Raises ValidationFailed with `details=[{path, rule, message}, …]`, every finding."""
+    tree = read(text)
+    verdict = Verdict()
+    check_names(variables, verdict)
+    # Compose gives every file its project's name, whatever else is reserved.
+    interpolation = Interpolation({**variables, "COMPOSE_PROJECT_NAME": service_id}, verdict)
+    project = judged(interpolation.tree(tree, ""), verdict)
+    verdict.settle()
+    result = hardened(project, Release(service_id, release, publish_ports, defaults, expose), interpolation, verdict)
+    verdict.settle()
+    return Plan(
+        document=escaped(result.document),
+        images=result.images,
+        routed=result.routed,
+        published=result.published,
+        networks=result.networks,
+        cpu_millis=result.cpu_millis,
+        memory_mb=result.memory_mb,
+        warnings=tuple(verdict.warned),
+        variables_used=frozenset(interpolation.used - {"COMPOSE_PROJECT_NAME"}),
+    )
+
+
+__all__ = [
+    "MOST_BYTES",
+    "RULES",
+    "Defaults",
+    "Finding",
+    "Network",
+    "Plan",
+    "PublishedPort",
+    "Routed",
+    "judge",
+    "plan",
+]

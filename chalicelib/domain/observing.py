@@ -1,0 +1,143 @@
+"""What a host's containers say about a service: its status and its health. Pure, so that it is a truth table in tests.
+
+A container that was meant to end (restart policy `no` or `on-failure`) and ended with 0 counts as done.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from chalicelib.domain.service import Observation, Status
+
+Container = dict[str, Any]
+Verdict = Literal["healthy", "starting", "failed"]
+
+# Restarted this often within one deploy is a crash loop, whatever it is doing at this instant.
+CRASH_LOOP_RESTARTS = 3
+
+
+def status_seen(containers: Sequence[Container]) -> Status:
+    """The status that these containers amount to."""
+    if any(_is_broken(container) for container in containers):
+        return (
+            "failed" if any(_is_up(container) for container in containers) or not _all_ended(containers) else "stopped"
+        )
+    if any(_is_up(container) for container in containers):
+        return "running"
+    return "stopped"
+
+
+def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[Verdict, str]:
+    """Whether a release that was just started is healthy, may become so, or never will; and why."""
+    missing = expected - {container["service"] for container in containers}
+    if missing:
+        return "starting", f"no container yet for {', '.join(sorted(missing))}"
+    for container in containers:
+        if container["restart_count"] >= CRASH_LOOP_RESTARTS:
+            return "failed", f"{container['service']} keeps crashing: {_ending(container)}"
+        if _is_broken(container) and container["state"] != "restarting":
+            return "failed", f"{container['service']} {_ending(container)}"
+    for container in containers:
+        if _is_done(container):
+            continue
+        if container["state"] != "running":
+            return "starting", f"{container['service']} is {container['state']}"
+        if container["health"] == "unhealthy":
+            return "failed", f"{container['service']}'s own health check fails"
+        if container["health"] == "starting":
+            return "starting", f"{container['service']}'s own health check has not passed yet"
+    return "healthy", ""
+
+
+def observation(seen: dict[str, Any], at: str, before: Observation | None) -> Observation:
+    """One service's part of the host kit's `observe`, as it is kept and shown."""
+    containers: list[Container] = seen["containers"]
+    running = [container for container in containers if container["state"] == "running"]
+    health, message = _health(containers, seen.get("probe"))
+    failures = (before.consecutive_failures if before else 0) + 1 if health == "unhealthy" else 0
+    storage, storage_at = seen.get("storage_mb"), at
+    if storage is None and before:
+        storage, storage_at = before.storage_mb, before.storage_measured_at or ""
+    return Observation(
+        measured_at=at,
+        cpu_usage_millis=_millis(_sum(running, "cpu_usage")) if running else None,
+        cpu_limit_millis=_millis(_sum(containers, "cpu_limit")),
+        memory_usage_mb=_sum(running, "memory_usage_mb") if running else None,
+        memory_limit_mb=_sum(containers, "memory_limit_mb"),
+        storage_mb=storage,
+        storage_measured_at=storage_at if storage is not None else None,
+        health=health,
+        health_message=message,
+        consecutive_failures=failures,
+    )
+
+
+def unreachable(at: str, before: Observation | None, message: str) -> Observation:
+    """A host that does not answer leaves the last figures as they were, and health unknown."""
+    kept = before or Observation(measured_at=at)
+    return kept.model_copy(
+        update={
+            "measured_at": at,
+            "health": "unknown",
+            "health_message": message,
+            "cpu_usage_millis": None,
+            "memory_usage_mb": None,
+            "consecutive_failures": kept.consecutive_failures + 1,
+        }
+    )
+
+
+def _health(
+    containers: Sequence[Container], probe: dict[str, Any] | None
+) -> tuple[Literal["healthy", "unhealthy", "starting", "stopped", "unknown"], str]:
+    status = status_seen(containers)
+    if status == "stopped":
+        return "stopped", ""
+    if status == "failed":
+        broken = next(container for container in containers if _is_broken(container))
+        return "unhealthy", f"{broken['service']} {_ending(broken)}"
+    for container in containers:
+        if container["health"] == "unhealthy":
+            return "unhealthy", f"{container['service']}'s own health check fails"
+    if any(container["health"] == "starting" for container in containers):
+        return "starting", ""
+    if probe and not probe["ok"]:
+        return "unhealthy", probe["message"]
+    return "healthy", ""
+
+
+def _is_up(container: Container) -> bool:
+    return container["state"] in {"running", "paused"}
+
+
+def _is_done(container: Container) -> bool:
+    return (
+        container["state"] == "exited"
+        and container["exit_code"] == 0
+        and container["restart_policy"] in {"", "no", "on-failure"}
+    )
+
+
+def _is_broken(container: Container) -> bool:
+    if container["state"] in {"restarting", "dead"}:
+        return True
+    return container["state"] == "exited" and not _is_done(container)
+
+
+def _all_ended(containers: Sequence[Container]) -> bool:
+    return all(container["state"] in {"exited", "created"} for container in containers)
+
+
+def _ending(container: Container) -> str:
+    if container["oom_killed"]:
+        return "was killed for using more memory than its limit"
+    return f"exited with code {container['exit_code']}"
+
+
+def _sum(containers: Sequence[Container], field: str) -> Any:
+    """The sum, or None where any part of it is unknown."""
+    values = [container.get(field) for container in containers]
+    return None if not values or None in values else sum(values)
+
+
+def _millis(cores: float | None) -> int | None:
+    return None if cores is None else round(cores * 1000)

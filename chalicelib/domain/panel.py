@@ -1,0 +1,102 @@
+"""The panel's own nouns: hosts, customers, tokens."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+from typing import Any, Literal
+
+from chalicelib.domain.words import Noun, new_id
+
+Role = Literal["admin", "deployer", "viewer"]
+_RANK: dict[Role, int] = {"viewer": 0, "deployer": 1, "admin": 2}
+_TOKEN = re.compile(r"aap_k1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
+
+
+class Host(Noun):
+    """A Docker host reached by SSH. `facts` is what its last check found."""
+
+    id: str
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+    public_key: str
+    sealed_private_key: bytes
+    status: Literal["new", "ready", "not_ready"] = "new"
+    problems: tuple[dict[str, Any], ...] = ()
+    facts: dict[str, Any] = {}
+    checked_at: str | None = None
+    created_at: str
+    updated_at: str
+    version: int = 1
+
+
+class Customer(Noun):
+    id: str
+    name: str
+    email: str | None = None
+    status: Literal["active", "suspended"] = "active"
+    created_at: str
+    updated_at: str
+    version: int = 1
+
+
+class Token(Noun):
+    """A credential; only a hash of its secret is kept. The secret has 238 random bits, so one SHA-256 is enough."""
+
+    id: str
+    name: str
+    role: Role
+    customer_id: str | None = None
+    secret_hash: str
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+
+    def matches(self, secret: str) -> bool:
+        return hmac.compare_digest(self.secret_hash, hash_of(secret))
+
+
+class Caller(Noun):
+    """Who makes a request, and what they may touch."""
+
+    token_id: str
+    role: Role
+    customer_id: str | None
+
+    def at_least(self, role: Role) -> bool:
+        return _RANK[self.role] >= _RANK[role]
+
+    def may_see(self, customer_id: str) -> bool:
+        return self.customer_id is None or self.customer_id == customer_id
+
+
+def new_token(
+    name: str, role: Role, customer_id: str | None, expires_at: str | None, created_at: str
+) -> tuple[Token, str]:
+    """A token and the text that its holder sends, which is shown once."""
+    token_id = new_id("tok")
+    secret = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
+    token = Token(
+        id=token_id,
+        name=name,
+        role=role,
+        customer_id=customer_id,
+        secret_hash=hash_of(secret),
+        created_at=created_at,
+        expires_at=expires_at,
+    )
+    return token, f"aap_k1_{token_id.removeprefix('tok_')}_{secret}"
+
+
+def parse_token(text: str) -> tuple[str, str] | None:
+    """The token's id and its secret, or None if this is not the text of one."""
+    match = _TOKEN.fullmatch(text)
+    return (f"tok_{match[1]}", match[2]) if match else None
+
+
+def hash_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

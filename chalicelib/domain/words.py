@@ -1,0 +1,58 @@
+"""Words shared by all nouns: ids, times, and the field types whose rules are written once."""
+
+import re
+import secrets
+import string
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+class Noun(BaseModel):
+    """A frozen record; it changes by `model_copy(update=…)`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def new_id(prefix: str) -> str:
+    """An unguessable id such as `svc_4k2j…`: 16 letters and digits, 82 bits."""
+    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(16))}"
+
+
+def now() -> str:
+    """This instant, RFC 3339 in UTC to the millisecond: sorts as text."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 date and time (section 5.6: seconds and offset are required); `ValueError` otherwise."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("must be an RFC 3339 date and time such as 2026-03-29T14:30:00Z")
+    trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
+    return datetime.fromisoformat(trimmed).astimezone(UTC)
+
+
+def _is_time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_is_time)]
+# A DNS label (RFC 1123): a service's name is the first label of its URL.
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+def finding(path: str, rule: str, message: str) -> dict[str, Any]:
+    """One entry of a `validation_failed` error's details."""
+    return {"path": path, "rule": rule, "message": message}

@@ -1,0 +1,155 @@
+"""The verbs `start`, `job` and `cancel`: long work that outlives the connection that began it.
+
+A job is a folder named after it, so starting it twice starts it once. In it: `start` (what was asked), `pid` (process
+and its start time, against reused numbers), `log`, and at the end `rc`, written whole. A process that is gone without an
+`rc` is `lost`: the machine went down or somebody killed it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import time
+from typing import Any
+
+from . import clock, places, processes, runner
+from .fence import refuse_stale
+from .refusals import Refused
+
+POLL_S = 0.015
+TERM_S = 5.0
+KEPT_DAYS = 14
+TAIL_BYTES = 1 << 16
+
+
+def start(request: dict[str, Any]) -> dict[str, Any]:
+    """Begin the job if nobody did, then wait inside for its end, up to `wait_s`."""
+    places.service_id(request["service"])
+    folder = _folder(request)
+    refuse_stale(request["service"], request["fence"])
+    _prune()
+    if not _taken(folder):
+        return job(request)
+    asked = {name: request[name] for name in ("service", "fence", "kind", "release")}
+    places.write(folder + "/start", json.dumps({**asked, "at": time.time()}))
+    ended = runner.detach(folder, request)
+    select.select([ended], [], [], request.get("wait_s", 0))
+    os.close(ended)
+    return _answer(folder, request)
+
+
+def job(request: dict[str, Any]) -> dict[str, Any]:
+    folder = _folder(request)
+    deadline = time.monotonic() + request.get("wait_s", 0)
+    while state(folder) == "running" and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return _answer(folder, request)
+
+
+def cancel(request: dict[str, Any]) -> dict[str, Any]:
+    """TERM to everything the job started, KILL after five seconds; a lost job's leftovers too."""
+    folder = _folder(request)
+    end(folder)
+    return _answer(folder, request)
+
+
+def end(folder: str) -> None:
+    if state(folder) in ("none", "done"):
+        return
+    _signal(folder, signal.SIGTERM)
+    deadline = time.monotonic() + TERM_S
+    while _alive(folder) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    _signal(folder, signal.SIGKILL)
+    if places.read(folder + "/rc") is None:
+        places.write(folder + "/rc", str(128 + signal.SIGKILL))
+
+
+def state(folder: str) -> str:
+    if not os.path.isdir(folder):
+        return "none"
+    if os.path.exists(folder + "/rc"):
+        return "done"
+    if _alive(folder):
+        return "running"
+    return "done" if os.path.exists(folder + "/rc") else "lost"  # it may have ended between the two looks
+
+
+def of_service(service: str) -> list[str]:
+    """The folders of the jobs that were started for this service."""
+    found = []
+    for name in os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []:
+        asked = places.read_json(f"{places.JOBS}/{name}/start") or {}
+        if asked.get("service") == service:
+            found.append(f"{places.JOBS}/{name}")
+    return found
+
+
+def _folder(request: dict[str, Any]) -> str:
+    return f"{places.JOBS}/{places.job_name(request['job'])}"
+
+
+def _taken(folder: str) -> bool:
+    os.makedirs(places.JOBS, exist_ok=True)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _alive(folder: str) -> bool:
+    written = places.read(folder + "/pid")
+    if written is None:
+        return time.time() - os.stat(folder).st_mtime < TERM_S  # between its folder and its first line
+    pid, started = written.split()
+    return processes.started(int(pid)) == started
+
+
+def _signal(folder: str, number: int) -> None:
+    # By what they hold open rather than by number alone: the group's number may be another's by now.
+    log = os.path.abspath(folder + "/log")
+    for pid in processes.writing_to(log):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _answer(folder: str, request: dict[str, Any]) -> dict[str, Any]:
+    refusal = places.read_json(folder + "/refusal")
+    if refusal is not None:
+        raise Refused(**refusal)
+    now = state(folder)
+    code = places.read(folder + "/rc")
+    asked = places.read_json(folder + "/start") or {}
+    return {
+        "state": now,
+        "rc": None if code is None else int(code),
+        "output": _tail(folder + "/log", request.get("tail_lines", 50)),
+        "started_at": clock.rfc3339(asked["at"]) if asked else None,
+        "ended_at": clock.rfc3339(os.stat(folder + "/rc").st_mtime) if now == "done" else None,
+    }
+
+
+def _tail(path: str, lines: int) -> str:
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+            text = log.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _prune() -> None:
+    oldest = time.time() - KEPT_DAYS * 86400
+    for name in os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []:
+        folder = f"{places.JOBS}/{name}"
+        if os.stat(folder).st_mtime < oldest and state(folder) != "running":
+            shutil.rmtree(folder, ignore_errors=True)
+
+

@@ -1,0 +1,41 @@
+"""The verb `lifecycle`: start, stop or restart what a release left, in the order Compose knows, and say what is seen then."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import compose, engine, places
+from .fence import fenced
+from .observe import observe
+from .refusals import Refused
+
+GRACE_S = 15.0
+
+
+def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
+    service = places.service_id(request["service"])
+    path = places.compose_file(service, request["release"])
+    text = places.read(path)
+    if text is None:
+        raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
+    with fenced(service, request["fence"]):
+        words = _words(request["action"], _incomplete(service, json.loads(text)), int(request.get("timeout_s", 20)))
+        finished = compose.run([*compose.project(service, path), *words], request.get("timeout_s", 20) + GRACE_S)
+    if finished.code != 0:
+        raise Refused("CommandFailed", f"compose {words[0]}: {finished.errors.strip()[-2000:]}", {"rc": finished.code})
+    seen: dict[str, Any] = observe({"services": [service], "storage": False})["services"][service]
+    return seen
+
+
+def _words(action: str, incomplete: bool, timeout_s: int) -> list[str]:
+    if action == "stop":
+        return ["stop", "--timeout", str(timeout_s)]
+    if incomplete:  # `start` only knows containers that are there
+        return ["up", "--detach", "--no-build", "--pull", "never"]
+    return {"start": ["start"], "restart": ["restart", "--timeout", str(timeout_s)]}[action]
+
+
+def _incomplete(service: str, project: dict[str, Any]) -> bool:
+    rows = engine.get("/containers/json", all=1, filters={"label": [f"com.docker.compose.project={service}"]})
+    return bool(set(project["services"]) - {row["Labels"].get("com.docker.compose.service") for row in rows})

@@ -1,0 +1,160 @@
+"""The verb `observe`: what really runs. It changes nothing."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from . import clock, engine, plain_http, places
+from .together import together
+
+NEVER = "0001-01-01T00:00:00Z"
+PROBE_S = 2.0
+SERVER_ERROR = 500
+
+
+def observe(request: dict[str, Any]) -> dict[str, Any]:
+    """Each service asked for, with its containers; an unknown one has none."""
+    services = [places.service_id(service) for service in request["services"]]
+    listed = _listed(services)
+    details = dict(together(*(partial(_inspected, row["Id"], request) for row in listed)))
+    images = _digests({detail["Image"] for detail in details.values() if detail})
+    volumes = _volume_sizes() if request.get("storage") else {}
+    answer = {}
+    for service in services:
+        known = [details[row["Id"]] for row in listed if row["Labels"]["slipway.service"] == service]
+        containers = [detail for detail in known if detail]  # one may have gone since the listing
+        probe = (request.get("probe") or {}).get(service)
+        answer[service] = {
+            "containers": [_container(detail, images) for detail in containers],
+            "storage_mb": _storage(containers, volumes) if request.get("storage") else None,
+            "probe": _probed(containers, probe) if probe else None,
+        }
+    return {"at": clock.now(), "services": answer}
+
+
+def _listed(services: list[str]) -> list[dict[str, Any]]:
+    label = f"slipway.service={services[0]}" if len(services) == 1 else "slipway.service"
+    rows = engine.get("/containers/json", all=1, filters={"label": [label]})
+    return [row for row in rows if row["Labels"]["slipway.service"] in services]
+
+
+def _inspected(container: str, request: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    detail = engine.found(f"/containers/{container}/json", **({"size": 1} if request.get("storage") else {}))
+    if detail and detail["State"]["Running"]:
+        detail["Measured"] = _measured(container, detail, request.get("window_ms") or 0)
+    return container, detail
+
+
+def _measured(container: str, detail: dict[str, Any], window_ms: int) -> dict[str, Any] | None:
+    first = _sample(container)
+    if first is None:
+        return None
+    if window_ms:
+        time.sleep(window_ms / 1000)
+        second = _sample(container)
+        if second is None:
+            return None
+        elapsed, used = second["at"] - first["at"], second["cpu"] - first["cpu"]
+        return {"cpu": used / elapsed if elapsed > 0 else None, "memory": second["memory"]}
+    elapsed = first["at"] - clock.nanoseconds(detail["State"]["StartedAt"])
+    return {"cpu": first["cpu"] / elapsed if elapsed > 0 else None, "memory": first["memory"]}
+
+
+def _sample(container: str) -> dict[str, Any] | None:
+    stats = engine.found(f"/containers/{container}/stats", **{"stream": "false", "one-shot": "true"})
+    if not stats or "usage" not in (stats.get("memory_stats") or {}):
+        return None  # it ended meanwhile
+    memory = stats["memory_stats"]
+    details = memory.get("stats") or {}
+    # cgroup v1 and v2 name the page cache that could be dropped differently
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return {
+        "at": clock.nanoseconds(stats["read"]),
+        "cpu": stats["cpu_stats"]["cpu_usage"]["total_usage"],
+        "memory": max(0, memory["usage"] - cache),
+    }
+
+
+def _digests(images: set[str]) -> dict[str, list[str]]:
+    ordered = sorted(images)
+    inspected = together(*(partial(engine.found, f"/images/{image}/json") for image in ordered))
+    return {image: (found or {}).get("RepoDigests") or [] for image, found in zip(ordered, inspected)}  # noqa: B905
+
+
+def _container(detail: dict[str, Any], images: dict[str, list[str]]) -> dict[str, Any]:
+    state, config, limits = detail["State"], detail["Config"], detail["HostConfig"]
+    measured = detail.get("Measured") or {}
+    cpu, memory = measured.get("cpu"), measured.get("memory")
+    return {
+        "id": detail["Id"],
+        "name": detail["Name"].lstrip("/"),
+        "service": config["Labels"].get("com.docker.compose.service"),
+        "release": config["Labels"].get("slipway.release"),
+        "state": state["Status"],
+        "health": (state.get("Health") or {}).get("Status", "none"),
+        "exit_code": state["ExitCode"],
+        "oom_killed": state["OOMKilled"],
+        "restart_count": detail["RestartCount"],
+        "started_at": _time(state["StartedAt"]),
+        "finished_at": _time(state["FinishedAt"]),
+        "image": config["Image"],
+        "image_id": detail["Image"],
+        "digests": images.get(detail["Image"], []),
+        "restart_policy": limits["RestartPolicy"]["Name"] or "no",
+        "ips": {name: end["IPAddress"] for name, end in detail["NetworkSettings"]["Networks"].items() if end["IPAddress"]},
+        "cpu_usage": None if cpu is None else round(cpu, 4),
+        "cpu_limit": _cpu_limit(limits),
+        "memory_usage_mb": None if memory is None else round(memory / (1 << 20), 1),
+        "memory_limit_mb": limits["Memory"] // (1 << 20) or None,
+    }
+
+
+def _cpu_limit(limits: dict[str, Any]) -> float | None:
+    if limits.get("NanoCpus"):
+        return float(limits["NanoCpus"]) / 10**9
+    if limits.get("CpuQuota", 0) > 0:
+        return float(limits["CpuQuota"]) / (limits.get("CpuPeriod") or 100_000)
+    return None
+
+
+def _time(text: str) -> str | None:
+    return None if text == NEVER else text
+
+
+def _volume_sizes() -> dict[str, int | None]:
+    """Only the engine may look into its volumes. Engines before API 1.42 count images too, which takes them longer."""
+    usage = engine.request("GET", "/system/df", query={"type": "volume"}, timeout=120)
+    sizes = {}
+    for volume in usage.get("Volumes") or []:
+        size = (volume.get("UsageData") or {}).get("Size", -1)
+        sizes[volume["Name"]] = size if size >= 0 else None
+    return sizes
+
+
+def _storage(containers: list[dict[str, Any]], volumes: dict[str, int | None]) -> int | None:
+    mounted = {mount["Name"] for detail in containers for mount in detail["Mounts"] if mount["Type"] == "volume"}
+    parts = [*(detail.get("SizeRw") for detail in containers), *(volumes.get(name) for name in mounted)]
+    if any(part is None for part in parts):
+        return None  # a sum with an unknown part would be a number nobody measured
+    return -(-sum(parts) // (1 << 20))
+
+
+def _probed(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str, Any]:
+    running = [
+        detail
+        for detail in containers
+        if detail["State"]["Running"] and detail["Config"]["Labels"].get("com.docker.compose.service") == probe["service"]
+    ]
+    if not running:
+        return {"ok": False, "message": f"{probe['service']} is not running"}
+    ends = running[0]["NetworkSettings"]["Networks"].values()
+    address = next((end["IPAddress"] for end in ends if end["IPAddress"]), None)
+    if address is None:
+        return {"ok": False, "message": f"{probe['service']} has no address"}
+    path, port = probe.get("path", "/"), int(probe["port"])
+    status = plain_http.status((address, port), path, f"{address}:{port}", PROBE_S)
+    if status is None:
+        return {"ok": False, "message": f"nothing answers HTTP on port {port} of {probe['service']}"}
+    return {"ok": status < SERVER_ERROR, "message": f"GET {path} on port {port} of {probe['service']} answered {status}"}

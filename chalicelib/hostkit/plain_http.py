@@ -1,0 +1,43 @@
+"""One HTTP request to something on this host: a container, or the edge's own sockets. HTTP/1.0, so it ends by itself."""
+
+from __future__ import annotations
+
+import socket
+from typing import Union
+
+Address = Union[tuple[str, int], str]  # python 3.9 evaluates this line
+MOST = 1 << 20
+
+
+def status(address: Address, path: str, host: str, timeout: float) -> int | None:
+    """The status a GET is answered with; None where nothing answers, or what answers is not HTTP."""
+    try:
+        return exchange(address, "GET", path, host, b"", timeout, most=64)[0]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def exchange(
+    address: Address, method: str, path: str, host: str, body: bytes, timeout: float, most: int = MOST
+) -> tuple[int, bytes]:
+    head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with _connected(address, timeout) as connection:
+        connection.sendall(head.encode() + body)
+        answer = b""
+        while len(answer) < most and (part := connection.recv(1 << 16)):
+            answer += part
+    first, _, rest = answer.partition(b"\r\n")
+    if not first.startswith(b"HTTP/"):
+        raise ValueError("the answer is not HTTP")
+    return int(first.split(b" ")[1]), rest.partition(b"\r\n\r\n")[2]
+
+
+def _connected(address: Address, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,123 @@
+"""The process behind a job: its own session, its output in the job's log, its exit code in `rc`.
+
+`up` holds the service's lock from before Compose starts until Compose has ended; Compose inherits the lock, so even a
+runner that was killed does not let a second command in beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import compose, places, processes
+from .fence import fenced
+from .pull import pull
+from .refusals import Refused
+
+LOCK_WAIT_S = 60.0
+TERM_S = 5.0
+TIMED_OUT = 124
+
+
+class Ended(Exception):  # noqa: N818 - a TERM: somebody cancelled the job
+    pass
+
+
+def detach(folder: str, request: dict[str, Any]) -> int:
+    """Start the runner. The descriptor returned is readable once it has ended."""
+    ended, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ended)
+        _become(folder, {"up": _up, "pull": _pull}[request["kind"]], request)
+    os.close(held)
+    return ended
+
+
+def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: dict[str, Any]) -> NoReturn:
+    os.setsid()
+    _own_output(os.path.abspath(folder + "/log"))
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    places.write(folder + "/pid", f"{os.getpid()} {processes.started(os.getpid())}")
+    code = 1
+    try:
+        code = work(folder, request)
+    except Refused as refusal:
+        places.write(folder + "/refusal", json.dumps(refusal.as_json()))
+        code = 3
+    except Ended:
+        code = 128 + signal.SIGTERM
+    except BaseException:  # noqa: BLE001 - the last frame of the process: its log is the only place left to say it
+        traceback.print_exc()
+    sys.stdout.flush()
+    places.write(folder + "/rc", str(code))
+    os._exit(0)
+
+
+def _own_output(log: str) -> None:
+    """Hold nothing of the connection: one inherited descriptor would keep its channel open."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    for descriptor, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def _end(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Ended
+
+
+def _up(folder: str, request: dict[str, Any]) -> int:
+    service = places.service_id(request["service"])
+    files = [places.compose_file(service, request["release"])]
+    if not os.path.exists(files[0]):
+        raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
+    if request.get("images"):
+        files.append(os.path.abspath(folder + "/images.json"))
+        pinned = {name: {"image": image} for name, image in request["images"].items()}
+        places.write(files[1], json.dumps({"services": pinned}))
+    words = ["up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"]
+    with fenced(service, request["fence"], LOCK_WAIT_S) as lock:
+        child = compose.began([*compose.project(service, *files), *words], keep=(lock,))
+        return _waited(child, request.get("timeout_s", 600))
+
+
+def _pull(_: str, request: dict[str, Any]) -> int:
+    for reference in request["pull"]:
+        if not pull(reference, request.get("registry_auth"), _say):
+            return 1
+    return 0
+
+
+def _waited(child: subprocess.Popen[bytes], timeout: float) -> int:
+    try:
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        _say(f"not finished after {timeout:.0f} s: ended")
+        child.terminate()
+        return TIMED_OUT
+    finally:
+        _buried(child)
+
+
+def _buried(child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + TERM_S
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+
+
+def _say(line: str) -> None:
+    os.write(1, (line + "\n").encode())

@@ -1,0 +1,58 @@
+"""The environment, typed and read once. Nothing else in Slipway reads `os.environ`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an installation decides. Every field is set by `SLIPWAY_<FIELD IN CAPITALS>`."""
+
+    table: str = "slipway"
+    state_machine_arn: str = ""
+    kms_key_id: str = "alias/slipway"
+    host_call_function: str = "host_call"
+    stage: str = "local"
+    base_domain: str = "localhost"
+    url_scheme: str = "http"
+    url_port: int = 0  # 0: the scheme's own port, not written in URLs
+    edge_image: str = "caddy:2"
+    edge_http_port: int = 80
+    edge_https_port: int = 0  # 0: no TLS on the host's edge
+    edge_tls: str = "off"  # off, or acme: one certificate a name from a public authority
+    acme_email: str = ""
+    network_pool: str = "10.201.0.0/16"
+    min_disk_mb: int = 512
+    default_cpu_millis: int = 1000
+    default_memory_mb: int = 512
+    default_pids: int = 1024
+    max_services_per_customer: int = 0  # 0: no limit
+    deploy_deadline_seconds: int = 1800
+    remove_deadline_seconds: int = 86400
+    health_timeout_seconds: int = 120
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raise `ValueError`, naming the variable, where a number is not one."""
+        given: dict[str, str | int] = {}
+        for name, field in cls.__dataclass_fields__.items():
+            variable = f"SLIPWAY_{name.upper()}"
+            if variable in environment:
+                given[name] = _number(variable, environment[variable]) if field.type is int else environment[variable]
+        return cls(**given)  # type: ignore[arg-type]
+
+    def url_of(self, name: str) -> str:
+        """The address at which the service called `name` answers."""
+        port = f":{self.url_port}" if self.url_port else ""
+        return f"{self.url_scheme}://{name}.{self.base_domain}{port}"
+
+    def host_name_of(self, name: str) -> str:
+        return f"{name}.{self.base_domain}"
+
+
+def _number(variable: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{variable} must be a whole number, not {text!r}") from None

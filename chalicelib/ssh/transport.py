@@ -1,0 +1,132 @@
+"""Opening an SSH connection: the socket's manners, the pinned host key, and foreign errors made ours.
+
+paramiko leaves Nagle's algorithm on, which makes an exec take 50 ms instead of 5; and its keepalive does not notice a
+dead link, so the kernel is told to (TCP_USER_TIMEOUT): a cut connection then ends within about 12 seconds.
+"""
+
+import base64
+import logging
+import random
+import socket
+import time
+from dataclasses import dataclass, field
+
+import paramiko
+
+from chalicelib.domain.errors import HostKeyMismatch, HostRefused, HostUnreachable
+from chalicelib.ssh.keys import load
+
+CONNECT_S = 5.0
+ANSWER_S = 10.0
+DEAD_LINK_MS = 8000
+KEEPALIVE_S = 5
+ATTEMPTS = 4
+RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+@dataclass(frozen=True)
+class HostAddress:
+    id: str
+    address: str
+    port: int
+    user: str
+    private_key: str = field(repr=False)
+    host_key: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.address}:{self.port}"
+
+
+def opened(host: HostAddress) -> paramiko.Transport:
+    """Connected and let in. A server that turns connections away at random (MaxStartups) is asked again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        transport = _started(host.address, host.port, _types_of(host.host_key), last=attempt == ATTEMPTS)
+        if transport is None:
+            time.sleep(random.uniform(0.05, 0.15) * 2**attempt)  # noqa: S311 - spread, not secrecy
+            continue
+        try:
+            _verify(transport, host)
+            _log_in(transport, host)
+        except BaseException:
+            transport.close()
+            raise
+        transport.set_keepalive(KEEPALIVE_S)
+        return transport
+    raise AssertionError("the last attempt returns or raises")
+
+
+def scan_host_key(address: str, port: int) -> str:
+    """The key a host shows, for a first use that is to be trusted: "ssh-ed25519 AAAA..."."""
+    transport = _started(address, port, None, last=True)
+    assert transport is not None
+    try:
+        key = transport.get_remote_server_key()
+        return f"{key.get_name()} {key.get_base64()}"
+    finally:
+        transport.close()
+
+
+def _started(address: str, port: int, key_types: tuple[str, ...] | None, *, last: bool) -> paramiko.Transport | None:
+    """Keys are exchanged. None where it is worth another attempt."""
+    _silence()
+    try:
+        connection = socket.create_connection((address, port), CONNECT_S)
+    except OSError as error:
+        raise HostUnreachable(f"{address}:{port}: no connection: {error.strerror or error}") from error
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_LINK_MS)
+    transport = paramiko.Transport(connection)
+    transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = ANSWER_S
+    try:
+        if key_types:
+            transport.get_security_options().key_types = key_types
+        transport.start_client(timeout=ANSWER_S)
+    except paramiko.IncompatiblePeer as error:
+        transport.close()
+        if key_types:
+            raise HostKeyMismatch(f"{address}:{port}: the host has no key of the pinned type ({key_types[0]})") from error
+        raise HostUnreachable(f"{address}:{port}: {error}") from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        transport.close()
+        if last:
+            raise HostUnreachable(f"{address}:{port}: no SSH: {error or 'the connection was closed'}") from error
+        return None
+    return transport
+
+
+def _types_of(host_key: str) -> tuple[str, ...]:
+    # Only the pinned key's type is negotiated: a server with several keys must show the one we know.
+    kind = host_key.split()[0]
+    return RSA_SIGNATURES if kind == "ssh-rsa" else (kind,)
+
+
+def _verify(transport: paramiko.Transport, host: HostAddress) -> None:
+    shown = transport.get_remote_server_key()
+    if [shown.get_name(), shown.get_base64()] != host.host_key.split()[:2]:
+        raise HostKeyMismatch(
+            f"{host.address}:{host.port}: the host shows another key than the pinned one",
+            {"pinned": _fingerprint(host.host_key), "shown": shown.fingerprint},
+        )
+
+
+def _fingerprint(host_key: str) -> str:
+    kind, body = host_key.split()[:2]
+    return paramiko.PKey.from_type_string(kind, base64.b64decode(body)).fingerprint
+
+
+def _log_in(transport: paramiko.Transport, host: HostAddress) -> None:
+    try:
+        transport.auth_publickey(host.user, load(host.private_key))
+    except paramiko.AuthenticationException as error:
+        raise HostRefused(f"{host}: the host does not accept this user and key") from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise HostUnreachable(f"{host}: the connection broke while logging in: {error}") from error
+
+
+def _silence() -> None:
+    """paramiko logs tracebacks of what we handle; unconfigured, logging would print them."""
+    logger = logging.getLogger("paramiko")
+    logger.setLevel(logging.CRITICAL)
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

@@ -1,0 +1,119 @@
+"""Jobs: their items, the partition of those not over, and the writes by which a step announces itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from chalicelib.domain.errors import LeaseLost, NotFound
+from chalicelib.domain.job import Job, Step
+from chalicelib.domain.words import now
+from chalicelib.store.records import attributes
+from chalicelib.store.table import Key, Lost, Table, delete, put, update
+
+
+class JobStore:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, job_id: str) -> Job:
+        """Raise `NotFound` if there is none or its 30 days are over."""
+        item = self._table.get(key_of(job_id))
+        if item is None:
+            raise NotFound("no such job")
+        return Job.model_validate(item)
+
+    def unfinished(self) -> Iterator[Job]:
+        """Every job that is not over."""
+        for item in self._table.query("JOBS"):
+            job = self.get(item["job_id"])
+            if job.is_over:  # the end was written, but this entry outlived a crash
+                self._table.write(delete(open_key(job.id)))
+            else:
+                yield job
+
+    def begin_step(self, job: Job, name: str, previous_ended: str | None, *, up_began: bool, keep_error: bool) -> Job:
+        """Announce a step's attempt and take its fencing number: one write.
+
+        Raise `LeaseLost` if the job is over: a late attempt must not go on.
+        """
+        steps = {
+            earlier: step.model_copy(update={"status": "succeeded", "ended_at": previous_ended or now()})
+            if step.status == "running" and earlier != name
+            else step
+            for earlier, step in job.steps.items()
+        }
+        if name not in steps or steps[name].status != "running":
+            steps[name] = Step(status="running", started_at=now())
+        changed = job.model_copy(
+            update={
+                "status": "running",
+                "steps": steps,
+                "error": job.error if keep_error else None,
+                "started_at": job.started_at or now(),
+                "up_began": job.up_began or up_began,
+                "fence": job.fence + 1,
+                "version": job.version + 1,
+            }
+        )
+        return self._save(job, changed)
+
+    def change(self, job: Job, **changes: Any) -> Job:
+        return self._save(job, job.model_copy(update={**changes, "version": job.version + 1}))
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask the job to stop; a job that is over stays as it is."""
+        try:
+            item = self._table.write(
+                update(
+                    key_of(job_id),
+                    {"cancel_requested": True},
+                    "#status IN (:queued, :running)",
+                    expressions=("version = version + :one",),
+                    one=1,
+                    queued="queued",
+                    running="running",
+                )
+            )
+        except Lost:
+            return self.get(job_id)
+        return Job.model_validate(item)
+
+    def _save(self, job: Job, changed: Job) -> Job:
+        try:
+            self._table.write(
+                put(
+                    key_of(job.id),
+                    attributes(changed),
+                    "version = :seen AND #status IN (:queued, :running)",
+                    seen=job.version,
+                    queued="queued",
+                    running="running",
+                )
+            )
+        except Lost as error:
+            current = self.get(job.id)
+            if current.is_over:
+                raise LeaseLost(f"job {job.id} is over: {current.status}") from error
+            raise
+        return changed
+
+
+def over(job: Job) -> list[dict[str, Any]]:
+    """The writes that end a job, given as it shall be: for a transaction."""
+    return [
+        put(
+            key_of(job.id),
+            attributes(job),
+            "#status IN (:queued, :running)",
+            queued="queued",
+            running="running",
+        ),
+        delete(open_key(job.id)),
+    ]
+
+
+def key_of(job_id: str) -> Key:
+    return (f"JOB#{job_id}", "META")
+
+
+def open_key(job_id: str) -> Key:
+    return ("JOBS", job_id)

@@ -1,0 +1,69 @@
+"""Nouns that live alone under one key: hosts, customers, tokens, the operator's own templates."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from chalicelib.domain.errors import Conflict, NotFound
+from chalicelib.domain.panel import Customer, Host, Token
+from chalicelib.store.table import Lost, Table, delete, put
+
+Record = TypeVar("Record", Host, Customer, Token)
+
+
+class Records(Generic[Record]):
+    """All records of one kind in one partition: there are few, and they are listed whole."""
+
+    def __init__(self, table: Table, partition: str, noun: type[Record], word: str) -> None:
+        self._table = table
+        self._partition = partition
+        self._noun: type[Record] = noun
+        self._word = word
+
+    def add(self, record: Record) -> None:
+        self._table.write(put(self._key(record.id), attributes(record), "attribute_not_exists(pk)"))
+
+    def get(self, record_id: str) -> Record:
+        """Raise `NotFound` if there is none."""
+        item = self._table.get(self._key(record_id))
+        if item is None:
+            raise NotFound(f"no such {self._word}")
+        return self._noun.model_validate(item)
+
+    def all(self) -> list[Record]:
+        return [self._noun.model_validate(item) for item in self._table.query(self._partition)]
+
+    def change(self, record: Record, **changes: Any) -> Record:
+        """Save `record` with `changes`; raise `Conflict` if someone changed it since it was read."""
+        version = getattr(record, "version", None)
+        if version is None:
+            changed = record.model_copy(update=changes)
+            self._table.write(put(self._key(record.id), attributes(changed), "attribute_exists(pk)"))
+            return changed
+        changed = record.model_copy(update={**changes, "version": version + 1})
+        try:
+            self._table.write(put(self._key(record.id), attributes(changed), "version = :seen", seen=version))
+        except Lost as error:
+            raise Conflict(f"the {self._word} was changed meanwhile; read it again") from error
+        return changed
+
+    def remove(self, record: Record) -> None:
+        self._table.write(delete(self._key(record.id)))
+
+    def _key(self, record_id: str) -> tuple[str, str]:
+        return (self._partition, record_id)
+
+
+def attributes(noun: Any) -> Mapping[str, Any]:
+    """A noun's fields as DynamoDB takes them: tuples become lists, nulls are left out by the table."""
+    return {name: _listed(value) for name, value in noun.model_dump().items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, float):  # DynamoDB takes no floats; only what a host reports about an error may hold one
+        return Decimal(str(value))
+    if isinstance(value, (list, tuple)):
+        return [_listed(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: _listed(inner) for name, inner in value.items()}
+    return value

@@ -1,0 +1,274 @@
+"""Services with all that belongs to one: releases, timeline, lease, its row in the list, what was measured of it.
+
+A service, its name, its list row, its first job and its lease are written in one transaction, so a crash leaves all or
+nothing. The list row is a projection: it changes in the same transaction as the service.
+"""
+
+import zlib
+from typing import Any
+
+from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
+from chalicelib.domain.job import FENCE_STRIDE, Job, Lease
+from chalicelib.domain.service import Event, Observation, Release, Service
+from chalicelib.domain.words import now
+from chalicelib.store.jobs import key_of as job_key
+from chalicelib.store.jobs import open_key, over
+from chalicelib.store.records import attributes
+from chalicelib.store.table import Item, Key, Lost, Table, check, delete, put, update
+
+ROW_FIELDS = (
+    "id",
+    "name",
+    "status",
+    "customer_id",
+    "host_id",
+    "template",
+    "deploy_method",
+    "has_url",
+    "created_at",
+    "updated_at",
+)
+
+
+class ServiceStore:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # Reading
+
+    def get(self, service_id: str) -> Service:
+        """Raise `NotFound` if there is none, or it was deleted."""
+        service = self.find(service_id)
+        if service is None or service.deleted_at:
+            raise NotFound("no such service")
+        return service
+
+    def find(self, service_id: str) -> Service | None:
+        """The service even if it is being torn down."""
+        item = self._table.get(_meta(service_id))
+        return _service(item) if item else None
+
+    def rows(self) -> list[Item]:
+        """Every service's list row."""
+        return list(self._table.query("SERVICES"))
+
+    def id_of_name(self, name: str) -> str | None:
+        item = self._table.get(_name(name))
+        return item["service_id"] if item else None
+
+    def release(self, service_id: str, number: int) -> Release:
+        item = self._table.get(_release(service_id, number))
+        if item is None:
+            raise NotFound(f"no release {number}")
+        return Release.model_validate(item)
+
+    def with_release(self, service_id: str, number: int) -> tuple[Service, Release]:
+        """Both in one read; the service may be one that is being torn down."""
+        found = self._table.get_many([_meta(service_id), _release(service_id, number)])
+        if len(found) < 2:  # noqa: PLR2004
+            raise NotFound(f"no service {service_id} with a release {number}")
+        return _service(found[_meta(service_id)]), Release.model_validate(found[_release(service_id, number)])
+
+    def document(self, service_id: str, number: int) -> bytes:
+        """The release's sealed document."""
+        item = self._table.get((f"SVC#{service_id}", f"DOC#{number:06d}"))
+        if item is None:
+            raise NotFound(f"release {number} has no document")
+        return bytes(item["sealed"])
+
+    def events(self, service_id: str, page: int, per_page: int) -> tuple[list[Event], int]:
+        """One page of the timeline, newest first, and how long it is."""
+        total = self._table.count(f"SVC#{service_id}", "EVT#")
+        newest = self._table.query(f"SVC#{service_id}", "EVT#", newest_first=True, limit=page * per_page)
+        return [Event.model_validate(item) for item in newest][(page - 1) * per_page :], total
+
+    def lease(self, service_id: str) -> Lease | None:
+        item = self._table.get(_lease(service_id))
+        return Lease.model_validate(item) if item else None
+
+    # Beginning a job
+
+    def add(self, service: Service, release: Release, sealed_document: bytes, job: Job, event: Event) -> None:
+        """A new service with its first job.
+
+        Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared.
+        """
+        try:
+            self._table.transact(
+                put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)"),
+                check(("CUSTOMERS", service.customer_id), "#status = :active", active="active"),
+                check(("HOSTS", service.host_id), "attribute_exists(pk)"),
+                put(_meta(service.id), _stored(service), "attribute_not_exists(pk)"),
+                put(_row(service.id), _row_of(service)),
+                *self._release_writes(release, sealed_document),
+                *self._job_writes(job, None),
+                _event(service.id, event),
+            )
+        except Lost as error:
+            reasons = {1: "the customer is no longer active", 2: "the host was removed"}
+            reason = next((reasons[n] for n in error.failed if n in reasons), None)
+            raise Conflict(reason or f"a service named {service.name} exists already") from error
+
+    def begin(
+        self,
+        service: Service,
+        job: Job,
+        events: tuple[Event, ...] = (),
+        new_release: tuple[Release, bytes] | None = None,
+        **changes: Any,
+    ) -> Service:
+        """A further job on a service, with the changes it makes at once. Raise `Conflict` if the service is busy."""
+        changed = service.model_copy(update={**changes, "version": service.version + 1, "updated_at": now()})
+        writes = [
+            put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
+            *self._job_writes(job, self.lease(service.id)),
+        ]
+        if changed.deleted_at:
+            writes += [delete(_row(service.id)), delete(_name(service.name), "service_id = :id", id=service.id)]
+        else:
+            writes.append(put(_row(service.id), _row_of(changed)))
+        if new_release:
+            writes += self._release_writes(*new_release)
+        writes += [_event(service.id, event) for event in events]
+        try:
+            self._table.transact(*writes)
+        except Lost as error:
+            self.refuse_if_busy(service.id)
+            raise Conflict("the service was changed meanwhile; read it again") from error
+        return changed
+
+    def refuse_if_busy(self, service_id: str) -> None:
+        """Raise `Conflict`, naming the job, while one holds the service."""
+        lease = self.lease(service_id)
+        if lease and lease.deadline > now():
+            raise Conflict(f"job {lease.job_id} is working on this service", {"job_id": lease.job_id})
+
+    def next_fence(self, service_id: str, now_ms: int) -> int:
+        """Where a new job's fencing numbers start: above every one given before, and above the clock (design: §6)."""
+        lease = self._table.get(_lease(service_id))
+        return max(lease["fence"] + FENCE_STRIDE if lease else 0, now_ms)
+
+    def _job_writes(self, job: Job, held: Lease | None) -> list[dict[str, Any]]:
+        """The job, its entry among those not over, and its lease: free, or held by one whose deadline passed."""
+        lease = Lease(service_id=job.service_id, job_id=job.id, fence=job.fence, deadline=job.deadline)
+        return [
+            put(job_key(job.id), attributes(job), "attribute_not_exists(pk)"),
+            put(open_key(job.id), {"job_id": job.id, "deadline": job.deadline}),
+            put(
+                _lease(job.service_id),
+                attributes(lease),
+                "attribute_not_exists(pk) OR deadline < :now AND fence < :fence",
+                now=now(),
+                fence=job.fence,
+            )
+            if held is None or held.deadline > now()
+            else put(_lease(job.service_id), attributes(lease), "job_id = :old AND fence < :fence",
+                     old=held.job_id, fence=job.fence),
+        ]  # fmt: skip
+
+    def _release_writes(self, release: Release, sealed_document: bytes) -> list[dict[str, Any]]:
+        key = _release(release.service_id, release.number)
+        return [
+            put(key, attributes(release), "attribute_not_exists(pk)"),
+            put((key[0], f"DOC#{release.number:06d}"), {"sealed": sealed_document}),
+        ]
+
+    # Ending a job
+
+    def finish(
+        self,
+        service: Service,
+        job: Job,
+        events: tuple[Event, ...],
+        changed_release: Release | None = None,
+        **changes: Any,
+    ) -> None:
+        """The job's end: service, release, timeline, lease and job in one write.
+
+        Raise `LeaseLost` if another job holds the service now. A repeat after success raises it too; callers look at
+        the job first.
+        """
+        changed = service.model_copy(update={**changes, "version": service.version + 1, "updated_at": now()})
+        writes = [
+            put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
+            *over(job),
+            _free(job),
+        ]
+        if not changed.deleted_at:
+            writes.append(put(_row(service.id), _row_of(changed)))
+        if changed_release:
+            writes.append(put(_release(service.id, changed_release.number), attributes(changed_release)))
+        writes += [_event(service.id, event) for event in events]
+        self._as_holder(*writes)
+
+    def purge(self, service: Service, job: Job) -> None:
+        """A deleted service's end: its job is over and nothing of it stays but that job."""
+        self._as_holder(
+            *over(job),
+            check(_lease(service.id), "job_id = :job", job=job.id),
+        )
+        self._table.write(delete(("OBSERVED#" + service.host_id, service.id)))
+        for item in list(self._table.query(f"SVC#{service.id}")):
+            self._table.write(delete((item["pk"], item["sk"])))
+
+    def _as_holder(self, *writes: dict[str, Any]) -> None:
+        try:
+            self._table.transact(*writes)
+        except Lost as error:
+            raise LeaseLost("another job holds this service now") from error
+
+    # Telemetry and timeline: items of their own, so that they never contend with a deploy
+
+    def note(self, service_id: str, event: Event) -> None:
+        self._table.write(_event(service_id, event))
+
+    def observe(self, host_id: str, observations: dict[str, Observation]) -> None:
+        for service_id, observation in observations.items():
+            self._table.write(put((f"OBSERVED#{host_id}", service_id), attributes(observation)))
+
+    def observations(self, pairs: list[tuple[str, str]]) -> dict[str, Observation]:
+        """What was last measured, by service id, for (host id, service id) pairs."""
+        found = self._table.get_many([(f"OBSERVED#{host_id}", service_id) for host_id, service_id in pairs])
+        return {key[1]: Observation.model_validate(item) for key, item in found.items()}
+
+
+def _free(job: Job) -> dict[str, Any]:
+    """The lease stays as the record of the last fence, with a deadline that lets anyone take it."""
+    return update(_lease(job.service_id), {"deadline": "", "fence": job.fence}, "job_id = :job", job=job.id)
+
+
+def _meta(service_id: str) -> Key:
+    return (f"SVC#{service_id}", "META")
+
+
+def _lease(service_id: str) -> Key:
+    return (f"SVC#{service_id}", "LEASE")
+
+
+def _release(service_id: str, number: int) -> Key:
+    return (f"SVC#{service_id}", f"REL#{number:06d}")
+
+
+def _row(service_id: str) -> Key:
+    return ("SERVICES", service_id)
+
+
+def _name(name: str) -> Key:
+    return (f"NAME#{name}", "NAME")
+
+
+def _event(service_id: str, event: Event) -> dict[str, Any]:
+    return put((f"SVC#{service_id}", f"EVT#{event.timestamp}#{event.id}"), attributes(event))
+
+
+def _row_of(service: Service) -> dict[str, Any]:
+    return {name: getattr(service, name) for name in ROW_FIELDS}
+
+
+def _stored(service: Service) -> dict[str, Any]:
+    """The author's text may be large, and an item may not: it is kept compressed."""
+    return {**attributes(service), "compose": zlib.compress(service.compose.encode())}
+
+
+def _service(item: Item) -> Service:
+    return Service.model_validate({**item, "compose": zlib.decompress(item["compose"]).decode()})

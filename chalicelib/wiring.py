@@ -1,0 +1,118 @@
+"""Builds each adapter once, when it is first needed; tests put their own in with `use`."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.aws.functions import HostCalls
+from chalicelib.aws.sealing import Sealer
+from chalicelib.aws.workflow import Workflow
+from chalicelib.domain.panel import Customer, Host, Token
+from chalicelib.settings import Settings
+from chalicelib.store.jobs import JobStore
+from chalicelib.store.records import Records
+from chalicelib.store.services import ServiceStore
+from chalicelib.store.table import Table
+from chalicelib.store.templates import TemplateStore
+
+if TYPE_CHECKING:
+    from chalicelib.ssh import RemoteHost
+
+# A call to a host must answer before API Gateway gives up at 29 s.
+HOST_CALL_SECONDS = 25
+QUICK_CALL_SECONDS = 4
+
+
+class Adapters:
+    """Everything outside the process that the doors talk to."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.from_environment()
+
+    @cached_property
+    def table(self) -> Table:
+        return Table(_client("dynamodb"), self.settings.table)
+
+    @cached_property
+    def services(self) -> ServiceStore:
+        return ServiceStore(self.table)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        return JobStore(self.table)
+
+    @cached_property
+    def hosts(self) -> Records[Host]:
+        return Records(self.table, "HOSTS", Host, "host")
+
+    @cached_property
+    def customers(self) -> Records[Customer]:
+        return Records(self.table, "CUSTOMERS", Customer, "customer")
+
+    @cached_property
+    def tokens(self) -> Records[Token]:
+        return Records(self.table, "TOKENS", Token, "token")
+
+    @cached_property
+    def templates(self) -> TemplateStore:
+        return TemplateStore(self.table)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        return Sealer(_client("kms"), self.settings.kms_key_id)
+
+    @cached_property
+    def workflow(self) -> Workflow:
+        return Workflow(_client("stepfunctions"), self.settings.state_machine_arn)
+
+    @cached_property
+    def host_calls(self) -> HostCalls:
+        return HostCalls(_client("lambda", read_timeout=HOST_CALL_SECONDS), self.settings.host_call_function)
+
+    @cached_property
+    def host_calls_quick(self) -> HostCalls:
+        """For reads that would rather show older figures than wait."""
+        return HostCalls(_client("lambda", read_timeout=QUICK_CALL_SECONDS), self.settings.host_call_function)
+
+    def connected(self, host: Host) -> "RemoteHost":
+        """The host over SSH, by this process's one connection to it."""
+        # paramiko costs a cold start 80 ms: only the two functions that speak SSH import it.
+        from chalicelib.ssh import HostAddress, connected  # noqa: PLC0415
+
+        key = self.sealer.unseal(host.sealed_private_key, host.id).decode()
+        return connected(
+            HostAddress(
+                id=host.id,
+                address=host.address,
+                port=host.port,
+                user=host.user,
+                private_key=key,
+                host_key=host.host_key,
+            )
+        )
+
+
+class _Process:
+    adapters: Adapters | None = None
+
+
+def adapters() -> Adapters:
+    if _Process.adapters is None:
+        _Process.adapters = Adapters()
+    return _Process.adapters
+
+
+def use(replacement: Adapters | None) -> None:
+    """Replace the adapters of this process; None has them built anew."""
+    _Process.adapters = replacement
+
+
+def _client(service: str, read_timeout: int = 10) -> Any:
+    import boto3  # noqa: PLC0415  # importing this module builds nothing and costs little
+    from botocore.config import Config  # noqa: PLC0415
+
+    retries = {"total_max_attempts": 1 if service == "lambda" else 4, "mode": "standard"}
+    return boto3.client(
+        service,
+        config=Config(retries=retries, connect_timeout=3, read_timeout=read_timeout, max_pool_connections=64),
+    )

@@ -1,0 +1,28 @@
+"""`python -m infra.local up`: Slipway on this machine."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="run the API, its workflow and this machine as a host, until Ctrl-C")
+    up.add_argument(
+        "--port", type=int, default=8000, help="the API's port on 127.0.0.1; 0 takes a free one (%(default)s)"
+    )
+    up.add_argument(
+        "--state", type=Path, default=Path(".state"), help="folder of everything that is kept (%(default)s)"
+    )
+    up.add_argument("--ready-file", type=Path, help="written once the API serves: its addresses, a token, the ids")
+    arguments = parser.parse_args()
+
+    # Imported late: --help and a wrong option need none of it.
+    from infra.local.runner import Options, main as run  # noqa: PLC0415
+
+    return run(Options(arguments.port, arguments.state.resolve(), arguments.ready_file))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The first admin token, customer, host and demo template of a one-machine installation, made through the API.
+
+Each is made once and found again at the next start. Only the first token cannot come from the API, which asks for one: it
+is put straight into the table, and its text is kept beside the state, readable by its owner alone.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import requests
+
+from chalicelib.domain.errors import NotFound
+from chalicelib.domain.panel import new_token, parse_token
+from chalicelib.domain.words import now
+from chalicelib.wiring import adapters
+
+CUSTOMER = "Local customer"
+HOST = "local"
+DEMO = "demo"
+
+_DEMO_COMPOSE = """\
+services:
+  web:
+    image: {image}
+    environment:
+      SERVICE_NAME: ${{SERVICE_NAME}}
+    volumes:
+      - data:/data
+    expose:
+      - "8080"
+volumes:
+  data: {{}}
+"""
+
+
+class Ground(Protocol):
+    """What the machine offers; see `infra.local.machine.Machine`."""
+
+    address: str
+    port: int
+    user: str
+    private_key: str
+    host_key: str
+    demo_image: str
+
+
+class BootstrapFailed(Exception):
+    """The API refused something that a first start needs."""
+
+
+def run(api: str, ground: Ground, state: Path) -> dict[str, str]:
+    """What a ready file holds of these: `{token, host_id, customer_id}`."""
+    token = _admin_token(state / "admin-token")
+    panel = _Panel(api, token)
+    customer = panel.find("customers", CUSTOMER) or panel.post("customers", {"name": CUSTOMER})
+    host = _host(panel, ground)
+    _demo(panel, ground.demo_image)
+    return {"token": token, "host_id": host["id"], "customer_id": customer["id"]}
+
+
+def _admin_token(file: Path) -> str:
+    if file.exists():
+        text = file.read_text().strip()
+        parsed = parse_token(text)
+        try:
+            if parsed and adapters().tokens.get(parsed[0]).revoked_at is None:
+                return text
+        except NotFound:  # the state beside it was thrown away
+            pass
+    token, text = new_token("local admin", "admin", None, None, now())
+    file.touch(mode=0o600)
+    file.write_text(text + "\n")
+    adapters().tokens.add(token)
+    return text
+
+
+def _host(panel: "_Panel", ground: Ground) -> dict[str, Any]:
+    host = panel.find("hosts", HOST)
+    if host and (host["address"], host["port"], host["user"]) != (ground.address, ground.port, ground.user):
+        raise BootstrapFailed(
+            f"this state belongs to a host at {host['user']}@{host['address']}:{host['port']}, "
+            f"and the machine now offers {ground.user}@{ground.address}:{ground.port}; start with an empty --state"
+        )
+    if host is None:
+        wanted = {
+            "name": HOST,
+            "address": ground.address,
+            "port": ground.port,
+            "user": ground.user,
+            "private_key": ground.private_key,
+            "host_key": ground.host_key,
+        }
+        host = panel.post("hosts", wanted)
+    checked = panel.post(f"hosts/{host['id']}/check", None)
+    if checked["status"] != "ready":
+        raise BootstrapFailed("; ".join(problem["message"] for problem in checked["problems"]))
+    return checked
+
+
+def _demo(panel: "_Panel", image: str) -> None:
+    wanted = {
+        "id": DEMO,
+        "name": "Demo",
+        "description": "Says hello over HTTP, from an image built on this machine.",
+        "category": "webapps",
+        "compose": _DEMO_COMPOSE.format(image=image),
+        "variables": [{"name": "SERVICE_NAME", "label": "Name", "description": "Whom the greeting comes from."}],
+        "expose": {"service": "web", "port": 8080},
+        "healthcheck": {"path": "/healthz", "timeout_seconds": 60},
+        "min_resources": {"cpu": 0.1, "memory_mb": 32},
+    }
+    present = panel.get(f"templates/{DEMO}")
+    if present and present["compose"] == wanted["compose"]:
+        return
+    if present:
+        panel.delete(f"templates/{DEMO}")
+    panel.post("templates", wanted)
+
+
+class _Panel:
+    def __init__(self, api: str, token: str) -> None:
+        self._api = api
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def find(self, kind: str, name: str) -> dict[str, Any] | None:
+        listed = self._told(self._session.get(f"{self._api}/api/{kind}", timeout=30))
+        return next((one for one in listed["data"] if one["name"] == name), None)
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        response = self._session.get(f"{self._api}/api/{path}", timeout=30)
+        return None if response.status_code == requests.codes.not_found else self._told(response)
+
+    def post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        return self._told(self._session.post(f"{self._api}/api/{path}", json=body, timeout=60))
+
+    def delete(self, path: str) -> None:
+        self._told(self._session.delete(f"{self._api}/api/{path}", timeout=30))
+
+    def _told(self, response: requests.Response) -> dict[str, Any]:
+        if not response.ok:
+            raise BootstrapFailed(f"{response.request.method} {response.request.path_url}: {response.text}")
+        body: dict[str, Any] = response.json() if response.content else {}
+        return body

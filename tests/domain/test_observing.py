@@ -1,0 +1,120 @@
+"""The truth table of containers: what they amount to for status, for health and for a deploy's verdict."""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.domain.observing import observation, status_seen, unreachable, verdict
+
+
+def container(state: str = "running", **fields: Any) -> dict[str, Any]:
+    return {
+        "service": "web",
+        "state": state,
+        "health": "none",
+        "exit_code": 0,
+        "oom_killed": False,
+        "restart_count": 0,
+        "restart_policy": "unless-stopped",
+        "cpu_usage": 0.15 if state == "running" else None,
+        "cpu_limit": 1.0,
+        "memory_usage_mb": 128 if state == "running" else None,
+        "memory_limit_mb": 512,
+        **fields,
+    }
+
+
+DONE = container("exited", service="migrate", restart_policy="no")
+CRASHED = container("exited", exit_code=1, restart_policy="no")
+
+
+@pytest.mark.parametrize(
+    ("containers", "status"),
+    [
+        ([], "stopped"),
+        ([container()], "running"),
+        ([container(), DONE], "running"),
+        ([container(), CRASHED], "failed"),
+        ([container("restarting", exit_code=1)], "failed"),
+        ([container("exited", exit_code=137)], "stopped"),
+        ([container("exited", exit_code=143), container("exited", service="db")], "stopped"),
+        ([container("created")], "stopped"),
+        ([container("dead")], "failed"),
+        ([container("paused")], "running"),
+    ],
+)
+def test_the_status_that_containers_amount_to(containers: list[dict[str, Any]], status: str) -> None:
+    assert status_seen(containers) == status
+
+
+@pytest.mark.parametrize(
+    ("containers", "expected", "state"),
+    [
+        ([container()], {"web"}, "healthy"),
+        ([container(health="healthy")], {"web"}, "healthy"),
+        ([container(health="starting")], {"web"}, "starting"),
+        ([container(health="unhealthy")], {"web"}, "failed"),
+        ([container()], {"web", "db"}, "starting"),
+        ([container(), DONE], {"web", "migrate"}, "healthy"),
+        ([container("created")], {"web"}, "starting"),
+        ([container("restarting", exit_code=1, restart_count=1)], {"web"}, "starting"),
+        ([container("restarting", exit_code=1, restart_count=3)], {"web"}, "failed"),
+        ([CRASHED], {"web"}, "failed"),
+        ([container("exited", exit_code=137, oom_killed=True)], {"web"}, "failed"),
+    ],
+)
+def test_the_verdict_on_a_release_that_was_just_started(
+    containers: list[dict[str, Any]], expected: set[str], state: str
+) -> None:
+    assert verdict(containers, frozenset(expected))[0] == state
+
+
+def test_a_container_killed_for_memory_is_told_so() -> None:
+    _, why = verdict([container("exited", exit_code=137, oom_killed=True)], frozenset({"web"}))
+
+    assert why == "web was killed for using more memory than its limit"
+
+
+def test_usage_is_summed_over_containers_and_never_made_up() -> None:
+    seen = {"containers": [container(), container(service="db")], "storage_mb": 256}
+
+    measured = observation(seen, "2026-03-29T14:30:00.000Z", None)
+
+    assert measured.resources() == {
+        "cpu_usage": 0.3,
+        "cpu_limit": 2.0,
+        "memory_usage_mb": 256,
+        "memory_limit_mb": 1024,
+        "storage_mb": 256,
+    }
+    assert measured.health == "healthy"
+
+
+def test_a_container_without_a_limit_leaves_the_sum_unknown() -> None:
+    seen = {"containers": [container(), container(memory_limit_mb=None)], "storage_mb": None}
+
+    assert observation(seen, "2026-03-29T14:30:00.000Z", None).memory_limit_mb is None
+
+
+def test_failures_are_counted_until_it_is_well_again() -> None:
+    broken = {"containers": [container(health="unhealthy")]}
+
+    first = observation(broken, "2026-03-29T14:30:00.000Z", None)
+    second = observation(broken, "2026-03-29T14:31:00.000Z", first)
+    third = observation({"containers": [container(health="healthy")]}, "2026-03-29T14:32:00.000Z", second)
+
+    assert [seen.consecutive_failures for seen in (first, second, third)] == [1, 2, 0]
+
+
+def test_a_host_that_does_not_answer_leaves_health_unknown_and_no_usage() -> None:
+    before = observation({"containers": [container()], "storage_mb": 9}, "2026-03-29T14:30:00.000Z", None)
+
+    after = unreachable("2026-03-29T14:31:00.000Z", before, "no answer")
+
+    assert (after.health, after.cpu_usage_millis, after.storage_mb) == ("unknown", None, 9)
+
+
+def test_a_probe_that_fails_is_unhealthy_though_the_container_runs() -> None:
+    seen = {"containers": [container()], "probe": {"ok": False, "message": "nothing listens on port 80"}}
+
+    assert observation(seen, "2026-03-29T14:30:00.000Z", None).health == "unhealthy"
