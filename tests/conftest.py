@@ -1,3 +1,13 @@
-"""What every test may ask for."""
+"""What every test may ask for, and what asking for a lab host says about a test."""
 
-pytest_plugins = ["tests.lab.fixtures", "tests.emulator"]
+import pytest
+
+pytest_plugins = ["tests.emulator", "tests.lab.fixtures"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for lab hosts is a lab test, marked or not."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "lab" in item.fixturenames:
+            item.add_marker("lab")

@@ -267,13 +267,18 @@ def _observed(service: Service) -> Observation | None:
     pair = [(service.host_id, service.id)]
     seen = adapters().services.observations(pair).get(service.id)
     never_ran = seen is None and not service.release
-    if never_ran or (seen and _age(seen) < _FRESH_SECONDS):
+    if never_ran or (seen and _age(seen) < _FRESH_SECONDS and _is_whole(seen, service)):
         return seen
     try:
         adapters().host_calls_quick.ask("measure", host_id=service.host_id, service_ids=[service.id])
     except SlipwayError:
         return seen  # reading must not fail because a host does; `health` says since when it is unknown
     return adapters().services.observations(pair).get(service.id)
+
+
+def _is_whole(seen: Observation, service: Service) -> bool:
+    """A deploy is in too much of a hurry to measure what takes a while; the first to read has it done."""
+    return service.status != "running" or None not in (seen.cpu_usage_millis, seen.storage_mb)
 
 
 def _have_measured(rows: list[dict[str, Any]], seen: dict[str, Observation]) -> None:

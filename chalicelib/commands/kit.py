@@ -1,7 +1,7 @@
 """The host kit's verbs, one function each; what they answer is told in `chalicelib.hostkit`.
 
-The kit is called by its version, so an older one on the host is simply another folder: what is missing is installed, and
-nothing is overwritten under a command that is running.
+The kit is called by its version, so an older one on the host is simply another folder: what is missing is installed,
+and nothing is overwritten under a command that is running.
 """
 
 import json
@@ -142,7 +142,9 @@ def logs(service: str, *, tail: int = 100, since: str | None = None, limit_bytes
 
 
 def route(service: str, fence: int, *, hosts: Sequence[str], upstream: Upstream, check_path: str = "/") -> Command:
-    return _verb("route", service=service, fence=fence, hosts=list(hosts), upstream=upstream, check={"path": check_path})
+    return _verb(
+        "route", service=service, fence=fence, hosts=list(hosts), upstream=upstream, check={"path": check_path}
+    )
 
 
 def unroute(service: str, fence: int) -> Command:

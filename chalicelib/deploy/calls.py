@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
@@ -20,6 +20,7 @@ _SETTLE_SECONDS = 10
 _STORAGE_SECONDS = 60
 _CPU_WINDOW_MS = 200
 _NO_FORWARDING = "sshd refuses TCP forwarding, by which health is checked; set AllowTcpForwarding yes"
+_ACTION: dict[str, Literal["start", "stop", "restart"]] = {"start": "start", "stop": "stop", "restart": "restart"}
 _PAST = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
 
@@ -32,11 +33,11 @@ def lifecycle(job_id: str) -> dict[str, Any]:
             return {"status": service.status, "message": job.message}
         job, service = work.job, work.service
         try:
-            seen = work.remote.kit(
-                kit.lifecycle(service.id, job.fence, action=job.kind, release=service.release, timeout_s=20), timeout=60
+            seen = work.ask(
+                kit.lifecycle(service.id, job.fence, _ACTION[job.kind], release=service.release, timeout_s=20)
             )
             if job.kind != "stop":
-                seen = _settled(lambda: work.remote.kit(kit.observe([service.id]))["services"][service.id], seen)
+                seen = _settled(lambda: work.ask(kit.observe([service.id]))["services"][service.id], seen)
         except SlipwayError as error:
             message = work.redactor.clean(error.message)
             ended = start.ended_job(job, "failed", message, {"code": error.code, "message": message, "details": None})
@@ -116,7 +117,7 @@ def check_host(host_id: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     try:
         remote = panel.connected(host)
-        facts = remote.kit(kit.check(settings.network_pool, settings.min_disk_mb), timeout=30)
+        facts = remote.kit(kit.check(pool=settings.network_pool, min_disk_mb=settings.min_disk_mb), timeout=30)
         problems = list(facts.pop("problems"))
         if not remote.forwarding_allowed():
             problems.append(_problem("tcp_forwarding", _NO_FORWARDING))
@@ -126,8 +127,9 @@ def check_host(host_id: str) -> dict[str, Any]:
                     image=settings.edge_image,
                     http_port=settings.edge_http_port,
                     https_port=settings.edge_https_port or None,
-                    tls=settings.edge_tls,
+                    tls="acme" if settings.edge_tls == "acme" else "off",
                     email=settings.acme_email or None,
+                    pool=settings.network_pool,
                 ),
                 timeout=55,
             )
@@ -169,11 +171,11 @@ def _storage_is_old(before: Any) -> bool:
     return bool(time.time() - parse_time(before.storage_measured_at).timestamp() > _STORAGE_SECONDS)
 
 
-def _probe(service: Service) -> dict[str, Any] | None:
+def _probe(service: Service) -> kit.Probe | None:
     if not service.release:
         return None
     release = adapters().services.release(service.id, service.release)
-    if release.route_port is None:
+    if release.route_port is None or release.route_service is None:
         return None
     return {"service": release.route_service, "port": release.route_port}
 

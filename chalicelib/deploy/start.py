@@ -136,10 +136,11 @@ def variables_of(service: Service) -> dict[str, str]:
     return values
 
 
-def document_of(service_id: str, number: int) -> str:
+def document_of(service_id: str, number: int) -> dict[str, Any]:
     """The compose document of a release, unsealed."""
     sealed = adapters().services.document(service_id, number)
-    return zlib.decompress(adapters().sealer.unseal(sealed, service_id)).decode()
+    document: dict[str, Any] = json.loads(zlib.decompress(adapters().sealer.unseal(sealed, service_id)))
+    return document
 
 
 def resume_unfinished() -> int:
@@ -171,7 +172,7 @@ def reap() -> None:
 def end_for(job: Job, code: str, message: str) -> None:
     """End a job from outside the workflow; nothing if it ended meanwhile."""
     panel = adapters()
-    ended = ended_job(job, "failed", message, {"code": code, "message": message, "details": None})
+    ended = ended_job(job, "failed", message, {"code": code, "message": message, "details": None}, open_steps="failed")
     service = panel.services.find(job.service_id)
     try:
         if service is None:
@@ -182,13 +183,13 @@ def end_for(job: Job, code: str, message: str) -> None:
         log.info("job %s ended by itself or lost its lease", job.id)
 
 
-def ended_job(job: Job, status: str, message: str, error: dict[str, Any] | None = None) -> Job:
+def ended_job(
+    job: Job, status: str, message: str, error: dict[str, Any] | None = None, *, open_steps: str = "succeeded"
+) -> Job:
     """The job as it is once it is over: open steps closed, kept for 30 days."""
     moment = now()
     steps = {
-        name: step.model_copy(update={"status": "failed" if error else "succeeded", "ended_at": moment})
-        if step.status == "running"
-        else step
+        name: step.model_copy(update={"status": open_steps, "ended_at": moment}) if step.status == "running" else step
         for name, step in job.steps.items()
     }
     return job.model_copy(

@@ -31,16 +31,18 @@ from chalicelib.wiring import adapters
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
 _TAIL_LINES = 20
+# Short waits on the host notice a cancel soon; most commands end within one.
+_WAIT_SECONDS = 2
 _OK, _BAD_REQUEST = 200, 400
 
 
 def preflight(work: Work) -> str:
     """Whether the host can take this release: Docker up, disk, ports, networks. Touches nothing."""
     release, settings = work.release, adapters().settings
-    answer = work.remote.kit(
+    answer = work.ask(
         kit.preflight(
             work.service.id,
-            ports=[port.model_dump() for port in release.published],
+            ports=[kit.Port(ip=port.ip, port=port.port, protocol=port.protocol) for port in release.published],
             min_disk_mb=settings.min_disk_mb,
             pool=settings.network_pool,
             networks=len(release.networks),
@@ -61,9 +63,11 @@ def pull(work: Work) -> str:
     release = work.release
     return work.detached(
         "pull",
-        lambda name: kit.start(
-            release.service_id, work.job.fence, name, kind="pull", release=release.number, pull=list(release.images),
-            wait_s=_wait(),
+        lambda name: kit.start_pull(
+            release.service_id, work.job.fence, job=name,
+            release=release.number,
+            images=release.images,
+            wait_s=_WAIT_SECONDS,
         ),
         ImageUnavailable,
     )  # fmt: skip
@@ -83,6 +87,7 @@ def health(work: Work) -> str:
         return "done"
     if time.time() - began > limit:
         raise Unhealthy(f"not healthy after {limit} s: {problem}", {"logs": _tail(work)})
+    work.say(f"waiting: {problem}")
     return "waiting"
 
 
@@ -127,9 +132,7 @@ def roll_back(work: Work) -> str:
     """Run the last good release again, with the very images it ran with; without one, stop what was started."""
     service = work.service
     if not service.release:
-        work.remote.kit(
-            kit.lifecycle(service.id, work.job.fence, action="stop", release=work.job.release, timeout_s=10)
-        )
+        work.ask(kit.lifecycle(service.id, work.job.fence, action="stop", release=work.job.release, timeout_s=10))
         return "done"
     good = adapters().services.release(service.id, service.release)
     _put_there(work, good)
@@ -143,7 +146,7 @@ def roll_back(work: Work) -> str:
         return "waiting"
     _route(work, good)
     if work.job.previous_status == "stopped":
-        work.remote.kit(kit.lifecycle(service.id, work.job.fence, action="stop", release=good.number, timeout_s=10))
+        work.ask(kit.lifecycle(service.id, work.job.fence, action="stop", release=good.number, timeout_s=10))
     return "done"
 
 
@@ -174,7 +177,7 @@ def record_roll_back_failure(work: Work, error: dict[str, Any], roll_back_error:
 
 def remove(work: Work) -> str:
     """Take everything of the service off the host, and look whether it is gone."""
-    left = work.remote.kit(kit.remove(work.job.service_id, work.job.fence), timeout=80)["left"]
+    left = work.ask(kit.remove(work.job.service_id, work.job.fence), timeout=80)["left"]
     if any(left.values()):
         raise CommandFailed(f"still on the host: {json.dumps(left)}", {"left": left})
     return "done"
@@ -219,18 +222,21 @@ STEPS: dict[str, Callable[..., str]] = {
 
 def _put_there(work: Work, release: Release) -> str:
     document = work.document(release.number)
-    answer = work.remote.kit(
+    answer = work.ask(
         kit.upload(
             release.service_id,
             work.job.fence,
             release=release.number,
-            compose=document,
+            document=document,
             images=list(release.images),
-            networks=[network.model_dump() for network in release.networks],
+            networks=[
+                kit.NetworkWanted(name=network.name, edge=network.edge, internal=network.internal)
+                for network in release.networks
+            ],
             pool=adapters().settings.network_pool,
         )
     )
-    findings = compose.judge(answer["resolved"], json.loads(document))
+    findings = compose.judge(answer["resolved"], document)
     if findings:
         details = [{"path": found.path, "rule": found.rule, "message": found.message} for found in findings]
         raise PolicyRefused("what Compose resolved on the host is not what was allowed", details)
@@ -240,9 +246,13 @@ def _put_there(work: Work, release: Release) -> str:
 def _bring_up(work: Work, release: Release, kind: str) -> str:
     return work.detached(
         kind,
-        lambda name: kit.start(
-            release.service_id, work.job.fence, name, kind="up", release=release.number,
-            images=release.image_ids or None, wait_s=_wait(),
+        lambda name: kit.start_up(
+            release.service_id,
+            work.job.fence,
+            job=name,
+            release=release.number,
+            images=release.image_ids or None,
+            wait_s=_WAIT_SECONDS,
         ),
         CommandFailed,
     )  # fmt: skip
@@ -252,11 +262,6 @@ def _patience(work: Work) -> int:
     """Seconds in which a release must become healthy."""
     check = work.service.health_check
     return check.timeout_seconds if check else adapters().settings.health_timeout_seconds
-
-
-def _wait() -> int:
-    """Short first waits notice a cancel soon; most commands end within one."""
-    return 2
 
 
 def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | None:
@@ -274,7 +279,7 @@ def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | Non
 def _unhealthy(work: Work, release: Release) -> str | None:
     """What keeps this release from being healthy now; raise `Unhealthy` if it is beyond hope."""
     containers = _seen(work)["containers"]
-    expected = frozenset(json.loads(work.document(release.number))["services"])
+    expected = frozenset(work.document(release.number)["services"])
     state, why = verdict(containers, expected)
     if state == "failed":
         raise Unhealthy(why, {"logs": _tail(work)})
@@ -288,12 +293,13 @@ def _not_answering(work: Work, release: Release, containers: list[Container]) ->
     if release.route_port is None or not routed:
         return _not_steady(containers)
     check = work.service.health_check
+    host_name = adapters().settings.host_name_of(work.service.name)
     for container in routed:
         address = container["ips"].get(release.edge_network)
         if address is None:
             return f"{container['service']} has no address on its network yet"
         if check:
-            status = work.remote.http_status(address, check.port, check.path, timeout=5)
+            status = work.remote.http_status(address, check.port, check.path, host_name, timeout=5)
             if status is None:
                 return f"nothing answers on port {check.port}"
             if not _OK <= status < _BAD_REQUEST:
@@ -313,16 +319,16 @@ def _not_steady(containers: list[Container]) -> str | None:
 
 def _route(work: Work, release: Release) -> None:
     if release.route_port is None or release.edge_network is None:
-        work.remote.kit(kit.unroute(release.service_id, work.job.fence))
+        work.ask(kit.unroute(release.service_id, work.job.fence))
         return
     hosts = [adapters().settings.host_name_of(work.service.name), *work.service.custom_domains]
-    answer = work.remote.kit(
+    answer = work.ask(
         kit.route(
             release.service_id,
             work.job.fence,
             hosts=hosts,
-            upstream={"network": release.edge_network, "alias": release.service_id, "port": release.route_port},
-            path=work.service.health_check.path if work.service.health_check else "/",
+            upstream=kit.Upstream(network=release.edge_network, alias=release.service_id, port=release.route_port),
+            check_path=work.service.health_check.path if work.service.health_check else "/",
         )
     )
     if answer["answers"] in (None, 502, 503, 504):
@@ -333,13 +339,13 @@ def _route(work: Work, release: Release) -> None:
 
 
 def _seen(work: Work) -> dict[str, Any]:
-    answer = work.remote.kit(kit.observe([work.job.service_id]))
+    answer = work.ask(kit.observe([work.job.service_id]))
     seen: dict[str, Any] = answer["services"][work.job.service_id]
     return seen
 
 
 def _tail(work: Work) -> list[str]:
-    entries = work.remote.kit(kit.logs(work.job.service_id, tail=_TAIL_LINES))["entries"]
+    entries = work.ask(kit.logs(work.job.service_id, tail=_TAIL_LINES))["entries"]
     return [f"{entry['container']}: {entry['message']}" for entry in entries]
 
 

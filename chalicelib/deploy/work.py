@@ -4,6 +4,7 @@ A step may run twice: Lambda retries, and an answer may be lost. Beginning one i
 announces it and takes a fencing number, which the host compares before it changes anything.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.commands import kit
+from chalicelib.commands.command import Command
 from chalicelib.deploy import start
 from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError
 from chalicelib.domain.job import Job
@@ -30,6 +32,7 @@ log = logging.getLogger("slipway.steps")
 
 # Steps from which there is no turning back, so that a cancel or a deadline does not stop them.
 _ENDINGS = {"RollBack", "RecordFailure", "RecordRollBackFailure", "RecordRemoval", "RecordRemovalFailure", "Record"}
+_AFTER_FAILURE = {"RollBack", "RecordRollBackFailure", "RecordRemovalFailure"}
 # Steps after which the host no longer runs just what it ran before.
 _UP = {"Up"}
 # A step polls inside itself this long before the workflow's Wait takes over.
@@ -60,6 +63,10 @@ class Work:
     def host(self) -> Host:
         return adapters().hosts.get(self.job.host_id)
 
+    def ask(self, command: Command, timeout: float = 60) -> dict[str, Any]:
+        """The host kit's answer."""
+        return self.remote.kit(command, timeout)
+
     @cached_property
     def remote(self) -> "RemoteHost":
         return adapters().connected(self.host)
@@ -71,8 +78,16 @@ class Work:
             return Redactor(())
         return Redactor(_secrets(service.id, service.sealed_variables, service.secret_names))
 
-    def document(self, number: int) -> str:
+    def document(self, number: int) -> dict[str, Any]:
         return _document(self.job.service_id, number)
+
+    def say(self, message: str) -> None:
+        """Show, in the job, what this step waits for."""
+        step = self.job.steps[self.step].model_copy(update={"message": self.redactor.clean(message)})
+        try:
+            self.job = adapters().jobs.change(self.job, steps={**self.job.steps, self.step: step})
+        except Lost as error:  # somebody asked to cancel: the next look finds that
+            log.info("job %s: %s", self.job.id, error.message)
 
     def stop_if_told(self) -> None:
         """Raise `Cancelled` or `DeadlinePassed` if the job shall not go on. Looks again each time."""
@@ -82,14 +97,14 @@ class Work:
         if current.deadline < now():
             raise DeadlinePassed(f"the job did not end by {current.deadline}")
 
-    def detached(self, kind: str, command: Callable[[str], kit.Command], failure: type[SlipwayError]) -> str:
+    def detached(self, kind: str, command: Callable[[str], Command], failure: type[SlipwayError]) -> str:
         """Start (once) a detached job on the host and watch it; `waiting` while it runs, `done` when it ended well.
 
         A job that was lost (the host restarted) is started again under a new name, twice at most.
         """
         for attempt in range(1, 4):
             name = f"{self.job.id}.{kind}.{attempt}"
-            answer = self.remote.kit(command(name))
+            answer = self.ask(command(name))
             if answer["state"] != "lost":
                 return self._watch(name, answer, failure)
         raise CommandFailed(f"{kind} was lost on the host three times: it restarts or kills our processes")
@@ -101,11 +116,11 @@ class Work:
                 try:
                     self.stop_if_told()
                 except (Cancelled, DeadlinePassed):
-                    self.remote.kit(kit.cancel(name))
+                    self.ask(kit.cancel(name))
                     raise
             if time.monotonic() > deadline:
                 return "waiting"
-            answer = self.remote.kit(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
+            answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
         if answer["state"] == "done" and answer["rc"] == 0:
             return "done"
         output = answer.get("output", "").strip()
@@ -149,7 +164,12 @@ def _begin(job: Job, step: str, previous_ended: str) -> Job:
     for _ in range(3):
         try:
             return adapters().jobs.begin_step(
-                job, step, previous_ended or None, up_began=step in _UP, keep_error=step in _ENDINGS
+                job,
+                step,
+                previous_ended or None,
+                up_began=step in _UP,
+                keep_error=step in _ENDINGS,
+                after_failure=step in _AFTER_FAILURE or (step == "RecordFailure" and not job.up_began),
             )
         except Lost:  # somebody asked to cancel it in between
             job = adapters().jobs.get(job.id)
@@ -186,13 +206,11 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
 
 # Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
 @lru_cache(maxsize=32)
-def _document(service_id: str, number: int) -> str:
+def _document(service_id: str, number: int) -> dict[str, Any]:
     return start.document_of(service_id, number)
 
 
 @lru_cache(maxsize=64)
 def _secrets(service_id: str, sealed: bytes, secret_names: tuple[str, ...]) -> tuple[str, ...]:
-    import json  # noqa: PLC0415
-
     variables = json.loads(adapters().sealer.unseal(sealed, service_id))
     return tuple(secret_values(variables, secret_names))

@@ -61,9 +61,9 @@ def observation(seen: dict[str, Any], at: str, before: Observation | None) -> Ob
         measured_at=at,
         cpu_usage_millis=_millis(_sum(running, "cpu_usage")) if running else None,
         cpu_limit_millis=_millis(_sum(containers, "cpu_limit")),
-        memory_usage_mb=_sum(running, "memory_usage_mb") if running else None,
-        memory_limit_mb=_sum(containers, "memory_limit_mb"),
-        storage_mb=storage,
+        memory_usage_mb=_whole(_sum(running, "memory_usage_mb")) if running else None,
+        memory_limit_mb=_whole(_sum(containers, "memory_limit_mb")),
+        storage_mb=_whole(storage),
         storage_measured_at=storage_at if storage is not None else None,
         health=health,
         health_message=message,
@@ -137,6 +137,10 @@ def _sum(containers: Sequence[Container], field: str) -> Any:
     """The sum, or None where any part of it is unknown."""
     values = [container.get(field) for container in containers]
     return None if not values or None in values else sum(values)
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else round(amount)
 
 
 def _millis(cores: float | None) -> int | None:

@@ -41,7 +41,9 @@ def load(force: bool = False) -> bool:
     except OSError as error:
         raise Refused("HostNotReady", "the edge proxy does not answer; check the host to bring it back") from error
     if status != OK:
-        raise Refused("CommandFailed", f"the edge proxy refused its configuration: {body.decode('utf-8', 'replace')[:500]}")
+        raise Refused(
+            "CommandFailed", f"the edge proxy refused its configuration: {body.decode('utf-8', 'replace')[:500]}"
+        )
     places.write(LOADED, text)
     return True
 
@@ -61,7 +63,9 @@ def status_through(host: str, path: str, timeout: float) -> int | None:
 def routes() -> dict[str, dict[str, Any]]:
     """The route files, by service."""
     names = os.listdir(places.ROUTES) if os.path.isdir(places.ROUTES) else []
-    found = ((name[: -len(".json")], places.read_json(f"{places.ROUTES}/{name}")) for name in names if name.endswith(".json"))
+    found = (
+        (name[: -len(".json")], places.read_json(f"{places.ROUTES}/{name}")) for name in names if name.endswith(".json")
+    )
     return {service: route for service, route in sorted(found) if route}
 
 

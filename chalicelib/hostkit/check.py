@@ -1,4 +1,4 @@
-"""The verb `check`: what this host is, and what it lacks. A missing thing is a problem in the answer, never an error."""
+"""The verb `check`: what this host is, and what it lacks. What is missing is a problem in the answer, not an error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def _docker(answer: dict[str, Any], request: dict[str, Any]) -> None:
     answer["disk_total_mb"], answer["disk_free_mb"] = disk()
     if answer["disk_free_mb"] < request["min_disk_mb"]:
         least = request["min_disk_mb"]
-        problems.append(problem("disk", f"{answer['disk_free_mb']} MB free where Docker keeps its data, {least} MB needed"))
+        problems.append(
+            problem("disk", f"{answer['disk_free_mb']} MB free where Docker keeps its data, {least} MB needed")
+        )
     answer["pool_free"] = subnets.count_free(request["pool"], engine.get("/networks"))
     if not answer["pool_free"]:
         problems.append(problem("pool", f"every /28 of {request['pool']} is in use on this host; give it another pool"))
@@ -55,14 +57,20 @@ def _docker(answer: dict[str, Any], request: dict[str, Any]) -> None:
 
 def _compose(answer: dict[str, Any]) -> None:
     if compose.binary() is None:
-        found = "only the old docker-compose was found" if shutil.which("docker-compose") else "Docker Compose v2 was not found"
+        found = (
+            "only the old docker-compose was found"
+            if shutil.which("docker-compose")
+            else "Docker Compose v2 was not found"
+        )
         answer["problems"].append(problem("compose", f"{found}; install the docker-compose-plugin package"))
         return
     try:
-        finished = compose.run(["version", "--short"], 10)
+        code, output, _ = compose.run(["version", "--short"], 10)
     except (Refused, OSError) as error:
         answer["problems"].append(problem("compose", f"Docker Compose cannot run: {error}"))
         return
-    answer["compose"] = finished.output.strip().lstrip("v") or None
-    if finished.code != 0 or answer["compose"] is None or int(answer["compose"].partition(".")[0]) < 2:  # noqa: PLR2004
-        answer["problems"].append(problem("compose", "Docker Compose v2 is needed; install the docker-compose-plugin package"))
+    answer["compose"] = output.strip().lstrip("v") or None
+    if code != 0 or answer["compose"] is None or int(answer["compose"].partition(".")[0]) < 2:  # noqa: PLR2004
+        answer["problems"].append(
+            problem("compose", "Docker Compose v2 is needed; install the docker-compose-plugin package")
+        )

@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import subprocess
-from dataclasses import dataclass
 
 from .refusals import Refused
 
@@ -24,22 +23,15 @@ PLUGIN_FOLDERS = (
 )
 
 
-@dataclass(frozen=True)
-class Finished:
-    code: int
-    output: str
-    errors: str
-
-
 def project(service: str, *files: str) -> list[str]:
     """The words that name a project: nothing is read beside the files given, no `.env` and no override."""
     words = ["--project-name", service, "--project-directory", os.path.dirname(files[0]), "--env-file", "/dev/null"]
     return [*words, *(word for file in files for word in ("--file", file)), "--ansi", "never", "--progress", "plain"]
 
 
-def run(words: list[str], timeout: float) -> Finished:
-    """Run to its end, or end it and everything it started."""
-    child = subprocess.Popen(
+def run(words: list[str], timeout: float) -> tuple[int, str, str]:
+    """Exit code, output, errors. What does not end in time is ended, with everything it started."""
+    child = subprocess.Popen(  # noqa: S603 - words, no shell; ids were checked where they came in
         [_found(), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -53,16 +45,18 @@ def run(words: list[str], timeout: float) -> Finished:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
         raise Refused("CommandFailed", f"compose {words[-1]} did not end in {timeout:.0f} s") from error
-    return Finished(child.returncode, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))
+    return child.returncode, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
 
 def began(words: list[str], keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
     """Start it in the caller's process group, its output on the caller's own; `keep` are descriptors it inherits."""
-    return subprocess.Popen([_found(), *words], stdin=subprocess.DEVNULL, env=environment(), pass_fds=keep)
+    return subprocess.Popen(  # noqa: S603 - as above
+        [_found(), *words], stdin=subprocess.DEVNULL, env=environment(), pass_fds=keep
+    )
 
 
 def environment() -> dict[str, str]:
-    """What Compose may see of this machine: `${HOME}` in a file is nobody's business, but it needs one for its config."""
+    """All that Compose sees of this machine: a file's `${VARIABLE}` must not read what the session happens to hold."""
     limit_memory()
     kept = {name: os.environ[name] for name in ("HOME", "DOCKER_HOST") if name in os.environ}
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **kept}

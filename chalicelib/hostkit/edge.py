@@ -26,7 +26,7 @@ DEFAULT_POOL = "10.201.0.0/16"
 def edge(request: dict[str, Any]) -> dict[str, Any]:
     asked = {name: request.get(name) for name in ("image", "http_port", "https_port", "tls", "email")}
     with whole_host("edge"):
-        image = _image(asked["image"])
+        image = _image(request["image"])
         for folder in (places.ROUTES, places.EDGE + "/run", places.EDGE + "/data"):
             os.makedirs(folder, exist_ok=True)
         places.write(caddy.SETTINGS, json.dumps(asked))
@@ -44,7 +44,9 @@ def _image(reference: str) -> str:
     if image is None and pull(reference, None, lines.append):
         image = engine.found(f"/images/{reference}/json")
     if image is None:
-        raise Refused("HostNotReady", f"the edge's image {reference} is not on the host and could not be pulled: {lines[-1]}")
+        raise Refused(
+            "HostNotReady", f"the edge's image {reference} is not on the host and could not be pulled: {lines[-1]}"
+        )
     return str(image["Id"])
 
 
@@ -79,7 +81,11 @@ def _body(asked: dict[str, Any], image: str) -> dict[str, Any]:
         "Entrypoint": [],
         "Cmd": ["caddy", "run", "--config", caddy.INSIDE + "/caddy.json"],
         "User": f"{os.getuid()}:{os.getgid()}",
-        "Env": [f"HOME={caddy.INSIDE}/data", f"XDG_DATA_HOME={caddy.INSIDE}/data", f"XDG_CONFIG_HOME={caddy.INSIDE}/data"],
+        "Env": [
+            f"HOME={caddy.INSIDE}/data",
+            f"XDG_DATA_HOME={caddy.INSIDE}/data",
+            f"XDG_CONFIG_HOME={caddy.INSIDE}/data",
+        ],
         "ExposedPorts": {inside: {} for inside in published},
         "HostConfig": {
             "Binds": [f"{os.path.abspath(places.EDGE)}:{caddy.INSIDE}"],

@@ -11,6 +11,17 @@ CONTAINER = "slipway-edge"
 NETWORK = "slipway-edge"
 
 
+def expect() -> None:
+    """A service that is to be routed needs the edge: better said before its containers are touched than after."""
+    if engine.found(f"/containers/{CONTAINER}/json") is None:
+        raise Refused("HostNotReady", "the edge proxy is not on this host; check the host to bring it back")
+
+
+def connect_service(service: str) -> None:
+    for network in engine.get("/networks", filters={"label": [f"slipway.service={service}", "slipway.edge=1"]}):
+        connect(network["Name"])
+
+
 def connect(network: str) -> None:
     try:
         engine.post(f"/networks/{network}/connect", {"Container": CONTAINER})
@@ -18,7 +29,7 @@ def connect(network: str) -> None:
         if "already exists" in error.message:
             return
         if "No such container" in error.message:
-            raise Refused("HostNotReady", "the edge proxy is not on this host; check the host to bring it back") from error
+            expect()
         raise
 
 
@@ -26,5 +37,5 @@ def disconnect(network: str, container: str = CONTAINER) -> None:
     try:
         engine.post(f"/networks/{network}/disconnect", {"Container": container, "Force": True})
     except engine.EngineError as error:
-        if error.status != 404 and "is not connected" not in error.message:
+        if error.status != engine.NOT_FOUND and "is not connected" not in error.message:
             raise

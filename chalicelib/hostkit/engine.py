@@ -15,6 +15,7 @@ from typing import Any
 from .refusals import Refused
 
 NEWEST_API = (1, 51)  # the newest this kit was written against; an older engine is spoken to in its own
+NOT_FOUND, CONFLICT, FIRST_ERROR = 404, 409, 400
 _api: list[str] = []
 
 
@@ -49,7 +50,7 @@ def found(path: str, **query: Any) -> Any:
     try:
         return get(path, **query)
     except EngineError as error:
-        if error.status != 404:
+        if error.status != NOT_FOUND:
             raise
         return None
 
@@ -88,7 +89,7 @@ class Stream:
         self._file = self._socket.makefile("rb", 1 << 16)
         self.status = int(self._status_line().split(b" ", 2)[1])
         self.headers = dict(self._header_lines())
-        if self.status >= 400:
+        if self.status >= FIRST_ERROR:
             with self:
                 raise EngineError(self.status, _message(self.rest()))
 
@@ -107,10 +108,10 @@ class Stream:
             yield name.lower(), value.strip()
 
     def read(self, size: int) -> bytes:
-        return self._file.read(size)
+        return bytes(self._file.read(size))
 
     def rest(self) -> bytes:
-        return self._file.read()
+        return bytes(self._file.read())
 
     def lines(self) -> Iterator[bytes]:
         return iter(self._file)
@@ -148,7 +149,9 @@ def socket_path() -> str:
 def _encoded(query: dict[str, Any] | None) -> str:
     if not query:
         return ""
-    words = [f"{name}={_quoted(value if isinstance(value, str) else json.dumps(value))}" for name, value in query.items()]
+    words = [
+        f"{name}={_quoted(value if isinstance(value, str) else json.dumps(value))}" for name, value in query.items()
+    ]
     return "?" + "&".join(words)
 
 

@@ -1,7 +1,7 @@
 """The program that puts a kit on a host; its text is what `python3 -c` runs there, before any kit is.
 
-stdin is `{"version": ..., "files": {name: text}}`. The folder appears whole or not at all, and two installers at once end
-with one kit: the second finds the folder taken and leaves it.
+stdin is `{"version": ..., "files": {name: text}}`. The folder appears whole or not at all, and two installers at once
+end with one kit: the second finds the folder taken and leaves it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The verbs `start`, `job` and `cancel`: long work that outlives the connection that began it.
 
 A job is a folder named after it, so starting it twice starts it once. In it: `start` (what was asked), `pid` (process
-and its start time, against reused numbers), `log`, and at the end `rc`, written whole. A process that is gone without an
-`rc` is `lost`: the machine went down or somebody killed it.
+and its start time, against reused numbers), `log`, and at the end `rc`, written whole. A process that is gone without
+an `rc` is `lost`: the machine went down or somebody killed it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import signal
 import time
 from typing import Any
 
-from . import clock, places, processes, runner
+from . import clock, places, processes
 from .fence import refuse_stale
 from .refusals import Refused
 
@@ -35,6 +34,8 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
         return job(request)
     asked = {name: request[name] for name in ("service", "fence", "kind", "release")}
     places.write(folder + "/start", json.dumps({**asked, "at": time.time()}))
+    from . import runner  # noqa: PLC0415 - only who begins a job pays for what runs it
+
     ended = runner.detach(folder, request)
     select.select([ended], [], [], request.get("wait_s", 0))
     os.close(ended)
@@ -146,10 +147,10 @@ def _tail(path: str, lines: int) -> str:
 
 
 def _prune() -> None:
+    import shutil  # noqa: PLC0415
+
     oldest = time.time() - KEPT_DAYS * 86400
     for name in os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []:
         folder = f"{places.JOBS}/{name}"
         if os.stat(folder).st_mtime < oldest and state(folder) != "running":
             shutil.rmtree(folder, ignore_errors=True)
-
-

@@ -1,4 +1,4 @@
-"""The verb `lifecycle`: start, stop or restart what a release left, in the order Compose knows, and say what is seen then."""
+"""The verb `lifecycle`: start, stop or restart what a release left, in the order Compose knows, and look."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
         raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
     with fenced(service, request["fence"]):
         words = _words(request["action"], _incomplete(service, json.loads(text)), int(request.get("timeout_s", 20)))
-        finished = compose.run([*compose.project(service, path), *words], request.get("timeout_s", 20) + GRACE_S)
-    if finished.code != 0:
-        raise Refused("CommandFailed", f"compose {words[0]}: {finished.errors.strip()[-2000:]}", {"rc": finished.code})
+        code, _, errors = compose.run([*compose.project(service, path), *words], request.get("timeout_s", 20) + GRACE_S)
+    if code != 0:
+        raise Refused("CommandFailed", f"compose {words[0]}: {errors.strip()[-2000:]}", {"rc": code})
     seen: dict[str, Any] = observe({"services": [service], "storage": False})["services"][service]
     return seen
 

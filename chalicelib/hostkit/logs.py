@@ -37,7 +37,12 @@ def _of_container(container: str, request: dict[str, Any], most: int) -> tuple[l
     if detail is None:
         return [], False
     name = detail["Config"]["Labels"].get("com.docker.compose.service") or detail["Name"].lstrip("/")
-    query: dict[str, Any] = {"stdout": "true", "stderr": "true", "timestamps": "true", "tail": str(request.get("tail") or 100)}
+    query: dict[str, Any] = {
+        "stdout": "true",
+        "stderr": "true",
+        "timestamps": "true",
+        "tail": str(request.get("tail") or 100),
+    }
     if request.get("since"):
         query["since"] = "{}.{:09d}".format(*divmod(clock.nanoseconds(request["since"]), 10**9))
     try:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
-from . import clock, engine, plain_http, places
+from . import cgroups, clock, engine, places, plain_http
 from .together import together
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -48,12 +48,13 @@ def _inspected(container: str, request: dict[str, Any]) -> tuple[str, dict[str, 
 
 
 def _measured(container: str, detail: dict[str, Any], window_ms: int) -> dict[str, Any] | None:
-    first = _sample(container)
+    pid = detail["State"]["Pid"]
+    first = _sample(container, pid)
     if first is None:
         return None
     if window_ms:
         time.sleep(window_ms / 1000)
-        second = _sample(container)
+        second = _sample(container, pid)
         if second is None:
             return None
         elapsed, used = second["at"] - first["at"], second["cpu"] - first["cpu"]
@@ -62,7 +63,11 @@ def _measured(container: str, detail: dict[str, Any], window_ms: int) -> dict[st
     return {"cpu": first["cpu"] / elapsed if elapsed > 0 else None, "memory": first["memory"]}
 
 
-def _sample(container: str) -> dict[str, Any] | None:
+def _sample(container: str, pid: int) -> cgroups.Sample | None:
+    return cgroups.sample(pid) or _engine_sample(container)
+
+
+def _engine_sample(container: str) -> cgroups.Sample | None:
     stats = engine.found(f"/containers/{container}/stats", **{"stream": "false", "one-shot": "true"})
     if not stats or "usage" not in (stats.get("memory_stats") or {}):
         return None  # it ended meanwhile
@@ -103,7 +108,9 @@ def _container(detail: dict[str, Any], images: dict[str, list[str]]) -> dict[str
         "image_id": detail["Image"],
         "digests": images.get(detail["Image"], []),
         "restart_policy": limits["RestartPolicy"]["Name"] or "no",
-        "ips": {name: end["IPAddress"] for name, end in detail["NetworkSettings"]["Networks"].items() if end["IPAddress"]},
+        "ips": {
+            name: end["IPAddress"] for name, end in detail["NetworkSettings"]["Networks"].items() if end["IPAddress"]
+        },
         "cpu_usage": None if cpu is None else round(cpu, 4),
         "cpu_limit": _cpu_limit(limits),
         "memory_usage_mb": None if memory is None else round(memory / (1 << 20), 1),
@@ -136,16 +143,18 @@ def _volume_sizes() -> dict[str, int | None]:
 def _storage(containers: list[dict[str, Any]], volumes: dict[str, int | None]) -> int | None:
     mounted = {mount["Name"] for detail in containers for mount in detail["Mounts"] if mount["Type"] == "volume"}
     parts = [*(detail.get("SizeRw") for detail in containers), *(volumes.get(name) for name in mounted)]
-    if any(part is None for part in parts):
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None  # a sum with an unknown part would be a number nobody measured
-    return -(-sum(parts) // (1 << 20))
+    return -(-sum(known) // (1 << 20))
 
 
 def _probed(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str, Any]:
     running = [
         detail
         for detail in containers
-        if detail["State"]["Running"] and detail["Config"]["Labels"].get("com.docker.compose.service") == probe["service"]
+        if detail["State"]["Running"]
+        and detail["Config"]["Labels"].get("com.docker.compose.service") == probe["service"]
     ]
     if not running:
         return {"ok": False, "message": f"{probe['service']} is not running"}
@@ -157,4 +166,7 @@ def _probed(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str
     status = plain_http.status((address, port), path, f"{address}:{port}", PROBE_S)
     if status is None:
         return {"ok": False, "message": f"nothing answers HTTP on port {port} of {probe['service']}"}
-    return {"ok": status < SERVER_ERROR, "message": f"GET {path} on port {port} of {probe['service']} answered {status}"}
+    return {
+        "ok": status < SERVER_ERROR,
+        "message": f"GET {path} on port {port} of {probe['service']} answered {status}",
+    }

@@ -24,13 +24,17 @@ _JOB_NAME = re.compile(r"job_[a-z0-9]{16}(\.[a-z0-9-]{1,40}){0,3}")
 
 def service_id(text: Any) -> str:
     if not isinstance(text, str) or not _SERVICE_ID.fullmatch(text):
-        raise Refused("CommandFailed", f"service: {text!r} is not a service id (svc_ and 16 lowercase letters or digits)")
+        raise Refused(
+            "CommandFailed", f"service: {text!r} is not a service id (svc_ and 16 lowercase letters or digits)"
+        )
     return text
 
 
 def job_name(text: Any) -> str:
     if not isinstance(text, str) or not _JOB_NAME.fullmatch(text):
-        raise Refused("CommandFailed", f"job: {text!r} is not a job name (a job id, then words of [a-z0-9-] after dots)")
+        raise Refused(
+            "CommandFailed", f"job: {text!r} is not a job name (a job id, then words of [a-z0-9-] after dots)"
+        )
     return text
 
 

@@ -1,11 +1,11 @@
-"""One HTTP request to something on this host: a container, or the edge's own sockets. HTTP/1.0, so it ends by itself."""
+"""One HTTP request to something on this host, a container or the edge; HTTP/1.0, so that the answer ends by itself."""
 
 from __future__ import annotations
 
 import socket
 from typing import Union
 
-Address = Union[tuple[str, int], str]  # python 3.9 evaluates this line
+Address = Union[tuple[str, int], str]  # noqa: UP007 - python 3.9 evaluates this line
 MOST = 1 << 20
 
 
@@ -20,7 +20,13 @@ def status(address: Address, path: str, host: str, timeout: float) -> int | None
 def exchange(
     address: Address, method: str, path: str, host: str, body: bytes, timeout: float, most: int = MOST
 ) -> tuple[int, bytes]:
-    head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = (
+        f"{method} {path} HTTP/1.0",
+        f"Host: {host}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    head = "\r\n".join(lines) + "\r\n\r\n"
     with _connected(address, timeout) as connection:
         connection.sendall(head.encode() + body)
         answer = b""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def started(pid: int) -> str | None:
-    """When the process started, in ticks since boot: with the pid, a name no other process ever had. None if it ended."""
+    """When it started, in ticks since boot: with the pid, a name no other process ever had. None if it ended."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()  # the name before it may hold spaces and parentheses

@@ -23,7 +23,8 @@ def pull(reference: str, credentials: dict[str, Any] | None, say: Callable[[str]
         with engine.Stream(
             "POST", f"/v{engine.api()}/images/create", None, {"fromImage": whole}, headers, IDLE_S
         ) as stream:
-            return all([_told(json.loads(line), reference, say) for line in stream.lines() if line.strip()])
+            told = [_told(json.loads(line), reference, say) for line in stream.lines() if line.strip()]
+            return all(told)
     except engine.EngineError as error:
         say(f"error: {reference}: {error.message}")
         return False

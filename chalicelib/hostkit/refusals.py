@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Refused(Exception):  # noqa: N818 - named for what the reader of a `raise` sees
+class Refused(Exception):
     def __init__(self, error: str, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.error = error

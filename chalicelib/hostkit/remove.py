@@ -86,8 +86,8 @@ def _remove(path: str, **query: Any) -> bool:
     try:
         engine.delete(path, **query)
     except engine.EngineError as error:
-        if error.status == 409:  # noqa: PLR2004 - in use, or being removed: the second look will tell
+        if error.status == engine.CONFLICT:  # in use, or being removed: the second look will tell
             return False
-        if error.status != 404:  # noqa: PLR2004 - gone already
+        if error.status != engine.NOT_FOUND:
             raise
     return True

@@ -24,7 +24,9 @@ def create(name: str, labels: dict[str, str], pool: str, internal: bool = False)
         for _, subnet in zip(range(ATTEMPTS), free):  # noqa: B905 - python 3.9 has no `strict`
             if _created(name, subnet, labels, internal):
                 return
-    raise Refused("HostNotReady", f"no free network is left in {pool}; remove unused networks or give the host another pool")
+    raise Refused(
+        "HostNotReady", f"no free network is left in {pool}; remove unused networks or give the host another pool"
+    )
 
 
 def _created(name: str, subnet: str, labels: dict[str, str], internal: bool) -> bool:
@@ -53,7 +55,7 @@ def count_free(pool: str, networks: Iterable[dict[str, Any]]) -> int:
 
 def free_subnets(pool: str, networks: Iterable[dict[str, Any]]) -> Iterator[str]:
     first, last = span(pool)
-    taken = set()
+    taken: set[int] = set()
     for low, high in [*_docker_spans(networks), *_route_spans()]:
         taken.update(range(max(low, first) // SIZE, min(high, last) // SIZE + 1))
     for block in range(first // SIZE, (last + 1) // SIZE):

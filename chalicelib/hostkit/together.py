@@ -25,7 +25,7 @@ def together(*calls: Callable[[], T]) -> list[T]:
                 return
             try:
                 results[index] = call()
-            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread and raised there
+            except BaseException as error:
                 errors.append(error)
 
     others = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(calls)) - 1)]

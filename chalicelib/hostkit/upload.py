@@ -20,6 +20,8 @@ CONFIG_TIMEOUT_S = 15
 def upload(request: dict[str, Any]) -> dict[str, Any]:
     service = places.service_id(request["service"])
     path = places.compose_file(service, request["release"])
+    if any(network.get("edge") for network in request["networks"]):
+        edge_network.expect()
     with fenced(service, request["fence"]):
         places.write(path, request["compose"])
         networks = partial(_ready_networks, service, request["networks"], request["pool"])
@@ -29,10 +31,12 @@ def upload(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(service: str, path: str) -> Any:
-    finished = compose.run([*compose.project(service, path), "config", "--format", "json"], CONFIG_TIMEOUT_S)
-    if finished.code != 0:
-        raise Refused("CommandFailed", f"compose config: {finished.errors.strip()[-2000:]}")
-    return json.loads(finished.output)
+    code, output, errors = compose.run(
+        [*compose.project(service, path), "config", "--format", "json"], CONFIG_TIMEOUT_S
+    )
+    if code != 0:
+        raise Refused("CommandFailed", f"compose config: {errors.strip()[-2000:]}")
+    return json.loads(output)
 
 
 def _images(references: list[str]) -> dict[str, str | None]:
@@ -52,5 +56,3 @@ def _ready(service: str, wanted: dict[str, Any], existing: dict[str, Any] | None
         subnets.create(name, labels, pool, internal=bool(wanted.get("internal")))
     elif (existing.get("Labels") or {}).get("slipway.service") != service:
         raise Refused("HostNotReady", f"network {name} exists on the host and is not this service's")
-    if edge:
-        edge_network.connect(name)

@@ -8,7 +8,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 def version() -> str:
-    """Twelve hexadecimal digits; a changed file is another version, so an old kit on a host is never mistaken for this one."""
+    """Twelve hexadecimal digits. A changed file is another version: an old kit is never mistaken for this one."""
     import hashlib  # only `check` asks on the host; the other verbs should not pay for it  # noqa: PLC0415
 
     digest = hashlib.sha256()

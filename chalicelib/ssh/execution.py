@@ -1,7 +1,7 @@
 """One command on one channel: what goes in, what comes out on both streams, and how it ended.
 
-Both streams are read as they come. One after the other, a command that fills the second would wait for us and we for it.
-An exit status of -1 means that the connection ended first: the outcome is unknown, and only the host can tell.
+Both streams are read as they come: one after the other, a command that fills the second would wait for us and we for
+it. An exit status of -1 means that the connection ended first: the outcome is unknown, and only the host can tell.
 """
 
 import select

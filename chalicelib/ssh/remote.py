@@ -25,6 +25,7 @@ FORBIDDEN, NOT_CONNECTED = 1, 2  # RFC 4254: administratively prohibited, connec
 REFUSED = 3  # the kit's exit code for a refusal it understands
 NO_SUCH_PROGRAM = 127
 LAST_LINES = 20
+STATUS_LINE = 1024  # bytes in which HTTP must have said its status
 
 
 class RemoteHost:
@@ -161,7 +162,9 @@ class RemoteHost:
                 channel = transport.open_channel("direct-tcpip", (ip, port), ("127.0.0.1", 0), timeout=timeout)
             except paramiko.ChannelException as error:
                 if error.code == FORBIDDEN:
-                    raise errors.HostNotReady(f"{self.host}: sshd forbids TCP forwarding; set AllowTcpForwarding yes") from error
+                    raise errors.HostNotReady(
+                        f"{self.host}: sshd forbids TCP forwarding; set AllowTcpForwarding yes"
+                    ) from error
                 raise _NothingListens from error
             except (paramiko.SSHException, EOFError, OSError) as error:
                 if transport.is_active():  # the host still tries to connect: nobody is at that address
@@ -208,16 +211,15 @@ def _kit_is_missing(finished: Finished) -> bool:
 
 def _refusal(finished: Finished) -> errors.SlipwayError:
     said = json.loads(finished.stdout)
-    kind = getattr(errors, said["error"])
-    assert issubclass(kind, errors.SlipwayError)
+    kind: type[errors.SlipwayError] = getattr(errors, said["error"])
     return kind(said["message"], said.get("details"))
 
 
 def _first_line(channel: paramiko.Channel, deadline: float) -> bytes:
     received = b""
-    while b"\n" not in received and len(received) < 1024:
+    while b"\n" not in received and len(received) < STATUS_LINE:
         channel.settimeout(max(0.01, deadline - time.monotonic()))
-        part = channel.recv(1024)
+        part = channel.recv(STATUS_LINE)
         if not part:
             break
         received += part

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
 
 from chalicelib.domain.errors import HostKeyMismatch, HostRefused, HostUnreachable
 from chalicelib.ssh.keys import load
@@ -21,6 +22,7 @@ ANSWER_S = 10.0
 DEAD_LINK_MS = 8000
 KEEPALIVE_S = 5
 ATTEMPTS = 4
+BUSY_S = 2.0  # a server with too many connections turns one away at once; a slow one is not asked again
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -69,6 +71,7 @@ def scan_host_key(address: str, port: int) -> str:
 def _started(address: str, port: int, key_types: tuple[str, ...] | None, *, last: bool) -> paramiko.Transport | None:
     """Keys are exchanged. None where it is worth another attempt."""
     _silence()
+    began = time.monotonic()
     try:
         connection = socket.create_connection((address, port), CONNECT_S)
     except OSError as error:
@@ -80,23 +83,31 @@ def _started(address: str, port: int, key_types: tuple[str, ...] | None, *, last
     try:
         if key_types:
             transport.get_security_options().key_types = key_types
-        transport.start_client(timeout=ANSWER_S)
-    except paramiko.IncompatiblePeer as error:
+        _exchange_keys(transport)
+    except IncompatiblePeer as error:
         transport.close()
         if key_types:
-            raise HostKeyMismatch(f"{address}:{port}: the host has no key of the pinned type ({key_types[0]})") from error
+            raise HostKeyMismatch(
+                f"{address}:{port}: the host has no key of the pinned type ({key_types[0]})"
+            ) from error
         raise HostUnreachable(f"{address}:{port}: {error}") from error
     except (paramiko.SSHException, EOFError, OSError) as error:
         transport.close()
-        if last:
+        if last or time.monotonic() - began > BUSY_S:
             raise HostUnreachable(f"{address}:{port}: no SSH: {error or 'the connection was closed'}") from error
         return None
     return transport
 
 
+def _exchange_keys(transport: paramiko.Transport) -> None:
+    transport.start_client(timeout=ANSWER_S)
+    if not transport.initial_kex_done:  # paramiko lets its own timeout pass without a word
+        raise paramiko.SSHException(f"the keys were not exchanged in {ANSWER_S:.0f} s")
+
+
 def _types_of(host_key: str) -> tuple[str, ...]:
     # Only the pinned key's type is negotiated: a server with several keys must show the one we know.
-    kind = host_key.split()[0]
+    kind = host_key.split(maxsplit=1)[0]
     return RSA_SIGNATURES if kind == "ssh-rsa" else (kind,)
 
 

@@ -30,15 +30,20 @@ class JobStore:
             else:
                 yield job
 
-    def begin_step(self, job: Job, name: str, previous_ended: str | None, *, up_began: bool, keep_error: bool) -> Job:
+    def begin_step(
+        self, job: Job, name: str, previous_ended: str | None, *, up_began: bool, keep_error: bool, after_failure: bool
+    ) -> Job:
         """Announce a step's attempt and take its fencing number: one write.
 
         Raise `LeaseLost` if the job is over: a late attempt must not go on.
         """
+        # A step that could not record its own failure (it was killed, or timed out) is closed by the one after it.
+        closed = {
+            "status": "failed" if after_failure else "succeeded",
+            "ended_at": now() if after_failure else previous_ended or now(),
+        }
         steps = {
-            earlier: step.model_copy(update={"status": "succeeded", "ended_at": previous_ended or now()})
-            if step.status == "running" and earlier != name
-            else step
+            earlier: step.model_copy(update=closed) if step.status == "running" and earlier != name else step
             for earlier, step in job.steps.items()
         }
         if name not in steps or steps[name].status != "running":

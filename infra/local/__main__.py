@@ -10,7 +10,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="run the API, its workflow and this machine as a host, until Ctrl-C")
     up.add_argument(
-        "--port", type=int, default=8000, help="the API's port on 127.0.0.1; 0 takes a free one (%(default)s)"
+        "--port", type=_port, default=8000, help="the API's port on 127.0.0.1; 0 takes a free one (%(default)s)"
     )
     up.add_argument(
         "--state", type=Path, default=Path(".state"), help="folder of everything that is kept (%(default)s)"
@@ -18,10 +18,16 @@ def main() -> int:
     up.add_argument("--ready-file", type=Path, help="written once the API serves: its addresses, a token, the ids")
     arguments = parser.parse_args()
 
-    # Imported late: --help and a wrong option need none of it.
-    from infra.local.runner import Options, main as run  # noqa: PLC0415
+    from infra.local import runner  # noqa: PLC0415  --help and a wrong option need none of it
 
-    return run(Options(arguments.port, arguments.state.resolve(), arguments.ready_file))
+    return runner.main(runner.Options(arguments.port, arguments.state.resolve(), arguments.ready_file))
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if port not in range(65536):
+        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
+    return port
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The first admin token, customer, host and demo template of a one-machine installation, made through the API.
 
-Each is made once and found again at the next start. Only the first token cannot come from the API, which asks for one: it
-is put straight into the table, and its text is kept beside the state, readable by its owner alone.
+Each is made once and found again at the next start. Only the first token cannot come from the API, which asks for one:
+it is put straight into the table, and its text is kept beside the state, readable by its owner alone.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ services:
     volumes:
       - data:/data
     expose:
-      - "8080"
+      - "8000"
 volumes:
   data: {{}}
 """
@@ -44,18 +45,35 @@ class Ground(Protocol):
     demo_image: str
 
 
-class BootstrapFailed(Exception):
+class BootstrapError(Exception):
     """The API refused something that a first start needs."""
 
 
-def run(api: str, ground: Ground, state: Path) -> dict[str, str]:
-    """What a ready file holds of these: `{token, host_id, customer_id}`."""
-    token = _admin_token(state / "admin-token")
+@dataclass(frozen=True)
+class Ready:
+    """`problems` say why the host cannot take services yet."""
+
+    token: str
+    host_id: str
+    customer_id: str
+    problems: tuple[str, ...]
+
+
+def warm_up() -> None:
+    """Import what the first deploy needs, so that it is as quick as the second."""
+    import chalicelib.deploy.calls  # noqa: PLC0415
+    import chalicelib.deploy.steps  # noqa: PLC0415
+    import chalicelib.ssh  # noqa: F401, PLC0415
+
+
+def run(api: str, ground: Ground, token_file: Path) -> Ready:
+    """Make or find them. Raise `BootstrapError` with the API's own words."""
+    token = _admin_token(token_file)
     panel = _Panel(api, token)
     customer = panel.find("customers", CUSTOMER) or panel.post("customers", {"name": CUSTOMER})
     host = _host(panel, ground)
     _demo(panel, ground.demo_image)
-    return {"token": token, "host_id": host["id"], "customer_id": customer["id"]}
+    return Ready(token, host["id"], customer["id"], tuple(problem["message"] for problem in host["problems"]))
 
 
 def _admin_token(file: Path) -> str:
@@ -77,7 +95,7 @@ def _admin_token(file: Path) -> str:
 def _host(panel: "_Panel", ground: Ground) -> dict[str, Any]:
     host = panel.find("hosts", HOST)
     if host and (host["address"], host["port"], host["user"]) != (ground.address, ground.port, ground.user):
-        raise BootstrapFailed(
+        raise BootstrapError(
             f"this state belongs to a host at {host['user']}@{host['address']}:{host['port']}, "
             f"and the machine now offers {ground.user}@{ground.address}:{ground.port}; start with an empty --state"
         )
@@ -91,10 +109,7 @@ def _host(panel: "_Panel", ground: Ground) -> dict[str, Any]:
             "host_key": ground.host_key,
         }
         host = panel.post("hosts", wanted)
-    checked = panel.post(f"hosts/{host['id']}/check", None)
-    if checked["status"] != "ready":
-        raise BootstrapFailed("; ".join(problem["message"] for problem in checked["problems"]))
-    return checked
+    return panel.post(f"hosts/{host['id']}/check", None)
 
 
 def _demo(panel: "_Panel", image: str) -> None:
@@ -105,7 +120,7 @@ def _demo(panel: "_Panel", image: str) -> None:
         "category": "webapps",
         "compose": _DEMO_COMPOSE.format(image=image),
         "variables": [{"name": "SERVICE_NAME", "label": "Name", "description": "Whom the greeting comes from."}],
-        "expose": {"service": "web", "port": 8080},
+        "expose": {"service": "web", "port": 8000},
         "healthcheck": {"path": "/healthz", "timeout_seconds": 60},
         "min_resources": {"cpu": 0.1, "memory_mb": 32},
     }
@@ -140,6 +155,6 @@ class _Panel:
 
     def _told(self, response: requests.Response) -> dict[str, Any]:
         if not response.ok:
-            raise BootstrapFailed(f"{response.request.method} {response.request.path_url}: {response.text}")
+            raise BootstrapError(f"{response.request.method} {response.request.path_url}: {response.text}")
         body: dict[str, Any] = response.json() if response.content else {}
         return body

@@ -50,6 +50,7 @@ class Cloud:
             facade.offer("AWSStepFunctions", states.answer)
             states.define(MACHINE, (PROJECT / "infra" / "deploy.asl.json").read_text(), _arns(self.app, self.config))
             _make_table()
+            _make_clients()
             self._clockwork = (schedules.of_app(self.app), functions)
             self._started = starting.pop_all()
 
@@ -105,6 +106,7 @@ def _arns(app: Chalice, config: Config) -> dict[str, str]:
 
 def _make_table() -> None:
     import boto3  # noqa: PLC0415  the environment must be set first
+
     from chalicelib.store.table import definition  # noqa: PLC0415
 
     client: Any = boto3.client("dynamodb")
@@ -113,3 +115,12 @@ def _make_table() -> None:
     lives = {"Enabled": True, "AttributeName": "expires"}
     if client.describe_time_to_live(TableName=TABLE)["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED":
         client.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=lives)
+
+
+def _make_clients() -> None:
+    """boto3 cannot make clients in several threads at once, and the first requests come together."""
+    from chalicelib.wiring import adapters  # noqa: PLC0415  the environment must be set first
+
+    panel = adapters()
+    for name in ("table", "sealer", "workflow", "host_calls", "host_calls_quick"):
+        getattr(panel, name)

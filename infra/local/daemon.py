@@ -29,8 +29,17 @@ class MachineError(SlipwayError):
 class Daemon:
     """One program; its pid file lies where a reboot empties, its log where one can read it afterwards."""
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str], *, run_dir: Path, log_dir: Path) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        run_dir: Path,
+        log_dir: Path,
+        before: Callable[[], None] | None = None,
+    ) -> None:
         self.name, self._words, self._environment = Path(words[0]).name, tuple(words), dict(environment)
+        self._before = before
         self._pid_file, self._log_file = run_dir / f"{self.name}.pid", log_dir / f"{self.name}.log"
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._keep_running, name=f"watch-{self.name}", daemon=True)
@@ -68,6 +77,8 @@ class Daemon:
             self._ending.wait(pause)
 
     def _run(self) -> int:
+        if self._before:
+            self._before()
         words = ("setpriv", "--pdeathsig", "TERM", *self._words)
         with self._log_file.open("ab") as log:
             program = subprocess.Popen(

@@ -42,7 +42,7 @@ _COMPACT_AT = 16 * 1024 * 1024
 
 
 class DynamoDB:
-    """Answers `DynamoDB_20120810.*` for tables kept in `folder`. One a process: MiniStack's tables are module globals."""
+    """Answers `DynamoDB_20120810.*` for tables kept in `folder`. One a process: MiniStack's tables are globals."""
 
     def __init__(self, folder: Path, compact_at: int = _COMPACT_AT) -> None:
         engine.reset()
@@ -88,20 +88,17 @@ class DynamoDB:
         with self._lock:
             places = list(_places(operation, request))
             before = [_item_at(place) for place in places]
-            answer = _run(operation, body)
-            if answer.status != _OK:
-                return answer
-            record: Record = {"left": [[*place, _item_at(place)] for place in places]}
             token = request.get("ClientRequestToken")
-            if token:
-                record["token"] = [token, engine._txn_token_lookup(token)]
             try:
-                self._journal.append(record)
-            except OSError as error:
+                answer = _run(operation, body)
+                if answer.status == _OK:
+                    self._journal.append(_left(places, token))
+            except BaseException:  # a disk that is full, or a request that MiniStack chokes on: as if it never came
                 for place, item in zip(places, before, strict=True):
                     _put_back(place, item)
-                engine._txn_idempotency.pop(token, None)
-                return refusal(500, "InternalServerError", f"the write could not be kept: {error}")
+                if token:
+                    engine._txn_idempotency.pop(token, None)
+                raise
             return answer
 
     def _change_table(self, operation: str, body: bytes) -> Answer:
@@ -148,6 +145,13 @@ class DynamoDB:
             self._journal.sync()
             if self._journal.size > max(self._compact_at, self._snapshot_size):
                 self.compact()
+
+
+def _left(places: list[Place], token: str | None) -> Record:
+    record: Record = {"left": [[*place, _item_at(place)] for place in places]}
+    if token:
+        record["token"] = [token, engine._txn_token_lookup(token)]
+    return record
 
 
 def _run(operation: str, body: bytes) -> Answer:

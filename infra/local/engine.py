@@ -9,12 +9,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local import installations
 from infra.local.daemon import Daemon, MachineError
 from infra.local.login import Login
 
@@ -58,21 +61,22 @@ def start(login: Login, state_dir: Path, run_dir: Path) -> Engine:
         f"--pidfile={run_dir / 'engine.pid'}",
     )
     _remember_firewall(run_dir)
-    daemon = Daemon(words, {"PATH": PATH}, run_dir=run_dir, log_dir=state_dir)
+    daemon = Daemon(words, {"PATH": PATH}, run_dir=run_dir, log_dir=state_dir, before=lambda: _end_containerd(run_dir))
     daemon.start(lambda: answers(at), seconds=60)
     return Engine(at, daemon)
 
 
-def stop(engine: Engine, run_dir: Path) -> None:
+def stop(engine: Engine, state_dir: Path, run_dir: Path) -> None:
     """End our own engine, and what it changed on the machine; another's is left alone."""
     if engine.daemon is None:
         return
     bridges = _bridges(engine)
     engine.daemon.stop()
+    for folder in (run_dir, state_dir.resolve() / "docker"):
+        installations.unmount_below(folder)
     if not _another_runs():
         for bridge in ("docker0", *bridges):
-            if Path("/sys/class/net", bridge).exists():
-                _quietly("ip", "link", "delete", bridge)
+            _quietly("ip", "link", "delete", bridge)
         _restore_firewall(run_dir, ("docker0", *bridges))
         for cgroup in (*_CGROUPS.glob("docker"), *_CGROUPS.glob("*/docker")):
             with contextlib.suppress(OSError):  # rmdir takes only an empty one: nobody else's
@@ -100,6 +104,29 @@ def found(program: str) -> str:
         )
         raise MachineError(f"{program} was not found: install the package {package} (make install does, as root)")
     return path
+
+
+def _end_containerd(run_dir: Path) -> None:
+    """A killed engine's containerd dies a moment after it; an engine that takes it for alive waits 15 s in vain.
+
+    It takes one for alive that has died and is not collected yet, so the note of its pid goes too.
+    """
+    pid_file = run_dir / "exec" / "containerd" / "containerd.pid"
+    pid = pid_file.read_text().strip() if pid_file.exists() else ""
+    command_line = Path("/proc", pid or "none", "cmdline")
+    deadline = time.monotonic() + 10
+    while _names(command_line, str(run_dir)) and time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.02)
+    pid_file.unlink(missing_ok=True)
+
+
+def _names(command_line: Path, text: str) -> bool:
+    try:
+        return text in command_line.read_text()
+    except OSError:
+        return False
 
 
 def _bridges(engine: Engine) -> list[str]:

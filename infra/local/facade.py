@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
 from types import TracebackType
 
@@ -21,7 +22,7 @@ FUNCTIONS_PATH = "/2015-03-31/functions/"
 
 
 class Facade:
-    """Serves what it is given to offer, by the service part of `x-amz-target`, and Lambda's Invoke, while it is open."""
+    """Serves what it is given to offer, by the service part of `x-amz-target`, and Lambda's Invoke, until closed."""
 
     def __init__(self) -> None:
         self._services: dict[str, Engine] = {}
@@ -45,10 +46,8 @@ class Facade:
 
     def close(self) -> None:
         for connection in (self._listener, *tuple(self._open)):
-            try:
+            with suppress(OSError):  # the other side was faster
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the other side was faster
-                pass
             connection.close()
 
     def answer(self, call: Call) -> Answer:
@@ -95,7 +94,10 @@ class _Conversation:
         self._connection = connection
         self._answer = answer
         self._parser = httptools.HttpRequestParser(self)
-        self.on_message_begin()
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._complete = False
 
     def run(self) -> None:
         while data := self._connection.recv(256 * 1024):
@@ -114,9 +116,7 @@ class _Conversation:
         return Call(method, path, self._headers, bytes(self._body))
 
     def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._body = bytearray()
+        self._url, self._headers, self._body = b"", {}, bytearray()
         self._complete = False
 
     def on_url(self, url: bytes) -> None:

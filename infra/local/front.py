@@ -81,7 +81,7 @@ class _Application:
             await _send(await self._answer(scope, receive), send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        body = await _body(scope, receive)
+        body = await _body(receive)
         if body is None:
             return too_large()
         request = _request(scope, body)
@@ -136,7 +136,7 @@ class _Workers:
             self._work.get()()
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes | None:
+async def _body(receive: Receive) -> bytes | None:
     """The whole body; None when it is over the limit, read to the end so that the client gets to read the answer."""
     parts: list[bytes] = []
     length = 0

@@ -88,7 +88,7 @@ class Gateway:
         return gateway
 
     def _method(self, request: Request) -> str | None:
-        """The method to ask the app for: HEAD is a GET whose body stays here; None where API Gateway knows no such route."""
+        """The method to ask the app for: HEAD is a GET whose body stays here. None where there is no such route."""
         try:
             methods = self._app.routes[self._routes.match_route(request.path).route]
         except ValueError:
@@ -108,7 +108,7 @@ def refused(status: int, code: str, message: str, request_id: str | None = None)
     return Response(status, _headers(request_id, {"Content-Type": "application/json"}), json.dumps(content).encode())
 
 
-class _PerThread(LocalChalice):  # type: ignore[misc]
+class _PerThread(LocalChalice):
     """LocalChalice keeps the request of each thread apart, but not the Lambda context that came with it."""
 
     _context = threading.local()
@@ -128,7 +128,7 @@ def _shared_by_threads(app: Chalice) -> Chalice:
     return app
 
 
-class _Routes(RouteMatcher):  # type: ignore[misc]
+class _Routes(RouteMatcher):
     """As Chalice's, but path parameters are decoded and a `//` in a path is not taken for a host."""
 
     def __init__(self, urls: list[str]) -> None:
@@ -151,7 +151,7 @@ class _Routes(RouteMatcher):  # type: ignore[misc]
         raise ValueError(f"no route for {path}")
 
 
-class _LocalGateway(LocalGateway):  # type: ignore[misc]
+class _LocalGateway(LocalGateway):
     def __init__(self, app: Chalice, config: Config, routes: _Routes) -> None:
         super().__init__(app, config)
         self.event_converter = LambdaEventConverter(routes, app.api.binary_types)

@@ -3,6 +3,7 @@
 # Whatever is there already is left as it is, so a second run only looks. Nothing it installs is left running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# no `grep -q` below: it leaves early, which pipefail takes for a failure of the command before it
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
 
 main() {
@@ -26,7 +27,7 @@ missing_packages() {
   has dockerd || echo docker.io
   has containerd || has docker-containerd || echo containerd
   has runc || echo runc
-  has docker || echo docker.io docker-cli
+  has docker || echo docker-cli
   has iptables || echo iptables
   has sshd || echo openssh-server
   has ip || echo iproute2
@@ -35,7 +36,7 @@ missing_packages() {
   has docker-registry || echo docker-registry
   has mkfs.ext4 || echo e2fsprogs
   has losetup || echo mount
-  busybox --list 2>/dev/null | grep -qx httpd || echo busybox-static
+  busybox --list 2>/dev/null | grep -x httpd >/dev/null || echo busybox-static
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   python >/dev/null || echo python3 python3-venv python3.11 python3.11-venv
 }
@@ -54,10 +55,10 @@ python() {
 
 install_packages() {
   local available=() package fresh=()
-  echo "installing system packages: $*"
+  echo "installing system packages:" $(printf '%s\n' "$@" | sort -u)
   apt-get update -qq </dev/null
-  for package in "$@"; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then available+=("$package"); fi
+  for package in $(printf '%s\n' "$@" | sort -u); do
+    if apt-cache policy "$package" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null; then available+=("$package"); fi
   done
   for package in "${available[@]}"; do installed "$package" || fresh+=("$package"); done
   without_starting apt-get install -y -qq --no-install-recommends "${available[@]}"
@@ -92,7 +93,7 @@ leave_stopped() {
     esac
   done
   for unit in "${units[@]}"; do
-    if systemctl list-unit-files "$unit" --no-legend 2>/dev/null | grep -q .; then
+    if systemctl list-unit-files "$unit" --no-legend 2>/dev/null | grep . >/dev/null; then
       systemctl disable --now "$unit" >/dev/null 2>&1
       echo "$unit was installed and is left off (systemctl enable --now $unit turns it on)"
     fi
@@ -113,17 +114,17 @@ make_venv() {
 compose_works() {
   local folder
   for folder in ~/.docker /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker /usr/libexec/docker; do
-    if "$folder/cli-plugins/docker-compose" version --short 2>/dev/null | grep -Eq '^v?([2-9]|[1-9][0-9])\.'; then return 0; fi
+    if "$folder/cli-plugins/docker-compose" version --short 2>/dev/null | grep -E '^v?([2-9]|[1-9][0-9])\.' >/dev/null; then return 0; fi
   done
   return 1
 }
 
 install_compose() {
-  local folder=~/.docker/cli-plugins download
+  local folder=~/.docker/cli-plugins
   [ "$(id -u)" = 0 ] && folder=/usr/libexec/docker/cli-plugins
   echo "installing Docker Compose v2 into $folder"
   download=$(mktemp -d)
-  trap 'rm -rf "$download"' EXIT
+  trap 'rm -rf "$download"' EXIT  # a global one: a trap outlives its function
   .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
     --dest "$download" -r infra/local/compose.txt </dev/null
   .venv/bin/python -m zipfile -e "$download"/*.whl "$download"

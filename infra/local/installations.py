@@ -1,11 +1,12 @@
 """Where an installation keeps what cannot lie in its state folder, and how it is found when that folder is gone.
 
 Sockets need short paths, and an account cannot have its home below a folder it may not enter, such as /root. So each
-installation, run as root, has a short id, a folder under /run and, if need be, a home under /var/lib. A link from there to
-the state folder tells the next runner whose state folder was deleted, and it clears what is left.
+installation, run as root, has a short id, a folder under /run and, if need be, a home under /var/lib. A link from there
+to the state folder tells the next runner whose state folder was deleted, and it clears what is left.
 """
 
 import shutil
+import subprocess
 from pathlib import Path
 
 from infra.local import login
@@ -39,7 +40,7 @@ def note(installation: str, state_file: Path) -> None:
 
 
 def close(installation: str) -> None:
-    """The runner ends in order: only a home that is not in the state folder stays, and the note that tells whose it is."""
+    """The runner ends in order: only a home outside the state folder stays, with the note that tells whose it is."""
     shutil.rmtree(_RUN / installation, ignore_errors=True)
     if not (_LIB / installation).exists():
         _link(installation).unlink(missing_ok=True)
@@ -52,10 +53,20 @@ def sweep() -> None:
             _forget(link.stem)
 
 
+def unmount_below(folder: Path) -> None:
+    """Undo what an engine that was killed mounted there; one that ends in order does so itself."""
+    listed = Path("/proc/self/mounts").read_text().splitlines()
+    points = [line.split()[1].encode().decode("unicode_escape") for line in listed]
+    for point in sorted((at for at in points if Path(at).is_relative_to(folder)), reverse=True):
+        subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
+
+
 def _forget(installation: str) -> None:
     for pid_file in (_RUN / installation).glob("*.pid"):
         end_left_over(pid_file)
     login.remove(installation)
+    unmount_below(_RUN / installation)
+    unmount_below(_link(installation).readlink().parent)
     shutil.rmtree(_RUN / installation, ignore_errors=True)
     shutil.rmtree(_LIB / installation, ignore_errors=True)
     _link(installation).unlink()

@@ -9,6 +9,7 @@ A record is in the kernel's page cache before `append` returns, which a kill -9 
 second later (`sync`). Only a power loss can take that last second.
 """
 
+import errno
 import json
 import os
 import threading
@@ -49,13 +50,10 @@ class Journal:
     def append(self, record: Record) -> None:
         """Raise OSError, leaving the log as it was, when the disk does not take the record."""
         line = _line(record)
-        try:
-            written = os.write(self._log, line)
-            if written != len(line):
-                raise OSError(f"the disk took {written} of {len(line)} bytes")
-        except OSError:
+        written = os.write(self._log, line)
+        if written != len(line):
             os.ftruncate(self._log, self._size)
-            raise
+            raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
         self._size += len(line)
 
     def turn(self) -> int:

@@ -97,7 +97,8 @@ class Functions:
         except ValueError as error:
             return refusal(400, "InvalidRequestContentException", f"the event is not JSON: {error}")
         if call.headers.get("x-amz-invocation-type") == "Event":
-            threading.Thread(target=_unwatched, args=(function, call.body), daemon=True, name=function.name).start()
+            watcher = threading.Thread(target=_within_timeout, args=(function, call.body), daemon=True)
+            watcher.start()
             return Answer(202, b"")
         outcome = _within_timeout(function, call.body)
         headers = {"Content-Type": "application/json", "X-Amz-Executed-Version": "$LATEST"}
@@ -115,8 +116,8 @@ class Functions:
 
 
 def of_app(app: Chalice, config: Config) -> dict[str, Function]:
-    """Every function of the app, scheduled ones included, with the timeout and memory `.chalice/config.json` gives it."""
-    handlers: dict[str, Handler] = {function.name: function for function in app.pure_lambda_functions}
+    """Every function of the app, scheduled ones included, with the timeout and memory that the config gives it."""
+    handlers: dict[str, Handler] = {function.name: function.func for function in app.pure_lambda_functions}
     handlers |= {source.name: _resolved(source.handler_string) for source in schedules_of(app)}
     functions = {}
     for name, handler in handlers.items():
@@ -146,7 +147,7 @@ def _within_timeout(function: Function, payload: bytes) -> Outcome:
     try:
         return answers.get(timeout=function.timeout)
     except queue.Empty:
-        log.error("%s timed out after %s s", function.name, function.timeout)
+        log.warning("%s timed out after %s s", function.name, function.timeout)
         message = f"RequestId: {context.aws_request_id} Error: Task timed out after {function.timeout:.2f} seconds"
         return _failure("Sandbox.Timedout", message)
 
@@ -155,7 +156,7 @@ def _run(function: Function, payload: bytes, context: Context) -> Outcome:
     try:
         result = function.handler(json.loads(payload or b"{}"), context)
     except Exception as error:
-        log.debug("%s raised", function.name, exc_info=True)
+        log.warning("%s raised", function.name, exc_info=True)
         return _failure(type(error).__name__, str(error), traceback.format_tb(error.__traceback__))
     try:
         answer = json.dumps(result).encode()
@@ -171,9 +172,3 @@ def _failure(kind: str, message: str, trace: list[str] | None = None) -> Outcome
     if trace is not None:
         described["stackTrace"] = trace
     return Outcome(json.dumps(described).encode(), failed=True)
-
-
-def _unwatched(function: Function, payload: bytes) -> None:
-    outcome = _within_timeout(function, payload)
-    if outcome.failed:
-        log.error("%s failed: %s", function.name, outcome.payload.decode())

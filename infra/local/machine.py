@@ -1,8 +1,8 @@
 """This machine as a Docker host of its own Slipway: an engine, an sshd on loopback, and the images nobody has to pull.
 
 Nothing here is special to Slipway: the control plane reaches this machine over SSH exactly as it would any other host,
-with a pinned key and as an ordinary user. Keys, ports and the address pool are chosen once and kept in the state folder,
-so that a host registered yesterday still answers today.
+with a pinned key and as an ordinary user. Keys, ports and the address pool are chosen once and kept in the state
+folder, so that a host registered yesterday still answers today.
 """
 
 import ipaddress
@@ -148,7 +148,7 @@ def _docker(who: Login, state_dir: Path, run_dir: Path, started: ExitStack) -> E
     docker = engine.running()
     if docker is None and who.ours:
         docker = engine.start(who, state_dir, run_dir)
-        started.callback(engine.stop, docker, run_dir)
+        started.callback(engine.stop, docker, state_dir, run_dir)
         _log.info("started a Docker engine of our own: DOCKER_HOST=unix://%s", docker.socket)
     if docker is None:
         raise MachineError(

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +27,8 @@ from infra.local.gateway import Gateway
 from infra.local.machine import Machine, MachineError
 
 log = logging.getLogger("slipway.local")
+
+_LOG_BYTES = 10_000_000
 
 
 class RunnerError(Exception):
@@ -119,7 +122,7 @@ def _listener(port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     except OSError as error:
-        raise RunnerError(f"cannot listen on port {port}: {error.strerror}") from error
+        raise RunnerError(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from error
     with listener:
         yield listener
 
@@ -143,7 +146,7 @@ def _ready_file(file: Path | None, ready: dict[str, str]) -> Iterator[None]:
 
 
 def _stop_on_signals() -> None:
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
         raise SystemExit(0)
@@ -155,7 +158,7 @@ def _stop_on_signals() -> None:
 def _log_to(file: Path) -> None:
     """Everything into a file; only what is wrong onto the terminal."""
     handlers: list[tuple[logging.Handler, int]] = [
-        (logging.FileHandler(file), logging.INFO),
+        (RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2), logging.INFO),
         (logging.StreamHandler(), logging.CRITICAL),
     ]
     for handler, level in handlers:

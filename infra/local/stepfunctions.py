@@ -9,13 +9,15 @@ import json
 import pickle
 import re
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 from moto.core.config import default_user_config
 from moto.core.request import Request
+from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser import utils as moto_threads
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
@@ -31,6 +33,7 @@ from infra.local.wire import ACCOUNT, JSON, REGION, Answer, Call
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/states"
 
 _KEPT_EXECUTIONS = 1000
+_OK = 200
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
@@ -40,8 +43,10 @@ class StepFunctions:
     def __init__(self, functions: Functions) -> None:
         default_user_config.setdefault("stepfunctions", {})["execute_state_machine"] = True
         client = _LambdaClient(functions)
-        lambda_eval_utils.boto_client_for = lambda **_: client
-        execution_worker.AmazonStateLanguageParser = _ParsedOnce()
+        lambda_eval_utils.boto_client_for = lambda **_: client  # type: ignore[attr-defined]
+        parser = _ParsedOnce()
+        execution_worker.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
+        models.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
         self._lock = threading.Lock()  # moto looks a name up, then adds it
 
     def define(self, name: str, definition: str, substitutions: Mapping[str, str]) -> str:
@@ -54,8 +59,10 @@ class StepFunctions:
         with self._lock:
             if call.operation == "StartExecution":
                 self._forget_old()
+            if call.operation == "StopExecution":
+                self._await_begin(json.loads(call.body))
             status, headers, body = _answered_by_moto(call)
-            if call.operation == "StopExecution" and status == 200:  # noqa: PLR2004
+            if call.operation == "StopExecution" and status == _OK:
                 self._note_stop(json.loads(call.body))
         content = body if isinstance(body, bytes) else str(body).encode()
         return Answer(status, content, {"Content-Type": JSON, **_error_type(headers)})
@@ -63,6 +70,14 @@ class StepFunctions:
     @property
     def _backend(self) -> StepFunctionsParserBackend:
         return stepfunctions_parser_backends[ACCOUNT][REGION]
+
+    def _await_begin(self, request: dict[str, Any]) -> None:
+        """moto cannot stop an execution whose thread has not come to run yet."""
+        for machine in self._backend.state_machines:
+            for execution in cast("list[Any]", machine.executions):
+                if execution.execution_arn == request.get("executionArn"):
+                    while execution.exec_worker.env is None:
+                        time.sleep(0.001)
 
     def _note_stop(self, request: dict[str, Any]) -> None:
         """moto lets a Task finish before it says ABORTED, and forgets why; AWS does neither."""
@@ -80,7 +95,7 @@ class StepFunctions:
 
 
 class _ParsedOnce:
-    """moto parses the definition anew for every execution, 3 ms a state; a pickled program is back in half a millisecond."""
+    """moto parses the definition anew for every execution, 3 ms a state; unpickling it takes half a millisecond."""
 
     def __init__(self) -> None:
         self._programs: dict[str, bytes] = {}

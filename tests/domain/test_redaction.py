@@ -17,7 +17,11 @@ def test_a_secret_is_replaced_wherever_it_stands() -> None:
     assert clean({"a": [f"x {SECRET} y"], "b": 1}) == {"a": [f"x {SHOWN} y"], "b": 1}
 
 
-@given(st.binary(max_size=5), st.text(alphabet=st.characters(codec="utf-8"), min_size=8, max_size=40), st.binary(max_size=5))
+@given(
+    st.binary(max_size=5),
+    st.text(alphabet=st.characters(codec="utf-8"), min_size=8, max_size=40),
+    st.binary(max_size=5),
+)
 def test_its_base64_does_not_survive_inside_a_longer_one(before: bytes, secret: str, after: bytes) -> None:
     text = base64.b64encode(before + secret.encode() + after).decode()
 

@@ -8,7 +8,9 @@ from chalicelib.domain.panel import Caller, new_token, parse_token
 from chalicelib.domain.words import new_id, now, parse_time, timestamp
 
 
-@pytest.mark.parametrize("text", ["2026-03-29T14:30:00Z", "2026-03-29T14:30:00.123456789+02:00", "2026-03-29t14:30:00z"])
+@pytest.mark.parametrize(
+    "text", ["2026-03-29T14:30:00Z", "2026-03-29T14:30:00.123456789+02:00", "2026-03-29t14:30:00z"]
+)
 def test_rfc_3339_times_are_read(text: str) -> None:
     assert parse_time(text).tzinfo is not None
 

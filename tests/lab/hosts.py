@@ -63,7 +63,7 @@ class Lab:
             list(loading.map(lambda host: host.load(*recipes), self._hosts.values()))
 
     def registry_push(self, host: "LabHost", image: str, name: str) -> str:
-        """Push a host's image: `library/web:1` is then Docker Hub's `web:1` to every lab host. Its registry.lab name."""
+        """Push a host's image and say its name; `library/web:1` is Docker Hub's `web:1` to lab hosts from then on."""
         self._start_registry()
         reference = f"registry.lab:{_REGISTRY_PORT}/{name}"
         host.docker("tag", image, reference)

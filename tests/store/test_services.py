@@ -172,15 +172,17 @@ def test_a_late_step_of_a_job_that_is_over_is_refused(panel: Panel) -> None:
     panel.services.finish(service, over(job), (), status="running")
 
     with pytest.raises(LeaseLost):
-        panel.jobs.begin_step(job, "Up", None, up_began=True, keep_error=False)
+        panel.jobs.begin_step(job, "Up", None, up_began=True, keep_error=False, after_failure=False)
 
 
 def test_each_attempt_of_a_step_has_a_higher_fence_and_closes_the_step_before(panel: Panel) -> None:
     _, job = added(panel)
 
-    first = panel.jobs.begin_step(job, "Preflight", None, up_began=False, keep_error=False)
-    second = panel.jobs.begin_step(first, "Upload", "2026-03-29T10:00:00.000Z", up_began=False, keep_error=False)
-    again = panel.jobs.begin_step(second, "Upload", None, up_began=False, keep_error=False)
+    first = panel.jobs.begin_step(job, "Preflight", None, up_began=False, keep_error=False, after_failure=False)
+    second = panel.jobs.begin_step(
+        first, "Upload", "2026-03-29T10:00:00.000Z", up_began=False, keep_error=False, after_failure=False
+    )
+    again = panel.jobs.begin_step(second, "Upload", None, up_began=False, keep_error=False, after_failure=False)
 
     assert [job.fence, first.fence, second.fence, again.fence] == [1000, 1001, 1002, 1003]
     assert again.steps["Preflight"].ended_at == "2026-03-29T10:00:00.000Z"

@@ -34,7 +34,14 @@ def test_an_update_changes_only_what_it_names(panel: Panel) -> None:
     panel.table.write(put(("P", "S"), {"status": "queued", "n": 1, "kept": "yes"}))
 
     after = panel.table.write(
-        update(("P", "S"), {"status": "running"}, "#status = :queued", expressions=("n = n + :one",), one=1, queued="queued")
+        update(
+            ("P", "S"),
+            {"status": "running"},
+            "#status = :queued",
+            expressions=("n = n + :one",),
+            one=1,
+            queued="queued",
+        )
     )
 
     assert after == {"pk": "P", "sk": "S", "status": "running", "n": 2, "kept": "yes"}

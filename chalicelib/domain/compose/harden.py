@@ -180,8 +180,9 @@ def _ported(
     inside = list(service.get("expose", []))
     for port in ports:
         if release.publish_ports and port.published:
-            kept.append(_long_form(port))
-            taken.append(PublishedPort(port.ip, port.published, port.protocol))
+            if (written := _long_form(port)) not in kept:
+                kept.append(written)
+                taken.append(PublishedPort(port.ip, port.published, port.protocol))
             continue
         inside.append(str(port.target) if port.protocol == "tcp" else f"{port.target}/{port.protocol}")
         is_routed = (
@@ -239,7 +240,7 @@ def _limited(name: str, service: dict[str, Any], release: Release, verdict: Verd
             service, key, {"limits": limits, "reservations": reservations, "deploy": count}[place], other, path, verdict
         )
     default = release.defaults
-    filled = {
+    filled: dict[str, Any] = {
         "cpus": default.cpu_millis / 1000,
         "memory": str(default.memory_mb * _MEGABYTE),
         "pids": default.pids,
@@ -269,7 +270,8 @@ def _agree(service: dict[str, Any], key: str, place: dict[str, Any], other: str,
 
 
 def _cpu_millis(service: Mapping[str, Any]) -> int:
-    return round(service["deploy"]["resources"]["limits"]["cpus"] * 1000) * replicas(service)
+    limit: float = service["deploy"]["resources"]["limits"]["cpus"]
+    return round(limit * 1000) * replicas(service)
 
 
 def _memory_mb(service: Mapping[str, Any]) -> int:
@@ -412,8 +414,8 @@ def _contents(project: Project, variables: Interpolation, verdict: Verdict) -> d
                 content = variables.value(entry["environment"], f"{path}.environment")
                 if content is None:
                     verdict.refuse(f"{path}.environment", "missing-variable", "give the variable named here a value")
-            elif content is None:
-                verdict.refuse(path, "wrong-type", "write content, or environment with a variable's name")
+            elif not content:
+                verdict.refuse(path, "wrong-type", "write some content, or environment with a variable's name")
             contents[name if key == "configs" else _secret(name)] = content or ""
     return contents
 

@@ -85,7 +85,9 @@ def unescaped(node: Any, *, keys: bool) -> Any:
     return node.replace("$$", "$") if isinstance(node, str) else node
 
 
-class _Refused(Exception):  # noqa: N818 - ends one string, never leaves this module
+class _Refused(Exception):
+    """Ends one string; never leaves this module."""
+
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
         self.rule = rule

@@ -4,20 +4,19 @@ import posixpath
 import re
 from typing import Any
 
-from chalicelib.domain.compose.findings import Verdict
+from chalicelib.domain.compose.findings import Verdict, under
 from chalicelib.domain.compose.values import (
     DROP,
     boolean,
     few,
     ignored,
     integer,
-    kept,
-    list_of,
     matching,
+    set_of,
     size,
     table,
     text,
-    under,
+    unless_nothing,
     wrong,
 )
 
@@ -39,11 +38,16 @@ _tmpfs_text = matching(
 def volumes(value: Any, path: str, verdict: Verdict) -> Any:
     if not isinstance(value, list):
         return wrong(value, path, verdict, "a list of volumes")
-    return kept(_mount(item, under(path, index), verdict) for index, item in enumerate(few(value, path, verdict)))
+    found: list[Any] = []
+    for index, item in enumerate(few(value, path, verdict)):
+        mount = _mount(item, under(path, index), verdict)
+        if mount is not DROP and mount not in found:
+            found.append(mount)
+    return found
 
 
 def tmpfs(value: Any, path: str, verdict: Verdict) -> Any:
-    entries: Any = list_of(_tmpfs, or_one=True)(value, path, verdict)
+    entries: Any = set_of(_tmpfs, or_one=True)(value, path, verdict)
     return entries
 
 
@@ -91,7 +95,7 @@ _LONG = table(
             {"nocopy": boolean, "labels": ignored},
             {"subpath": ("mount", "mount the whole volume; a part of one is not supported")},
         ),
-        "tmpfs": table({"size": size(4096, 2**40), "mode": integer(0, 0o7777, "mount")}),
+        "tmpfs": table({"size": size(4096, 2**40), "mode": unless_nothing(integer(0, 0o7777, "mount"))}),
         "consistency": ignored,
     },
     {"bind": _BIND, "image": _OUTSIDE, "cluster": _OUTSIDE, "npipe": _OUTSIDE},

@@ -82,7 +82,7 @@ def _check_name(name: str, path: str, rule: str, verdict: Verdict) -> None:
             verdict.refuse(path, rule, "use letters, digits, _ and -, at most 63, beginning with a letter or digit")
         elif not verdict.ours:
             network_name(name, path, verdict)
-    elif not VOLUME_NAME.fullmatch(name) or len(name) == 1 and rule == "volume-name":
+    elif not VOLUME_NAME.fullmatch(name) or (len(name) == 1 and rule == "volume-name"):
         verdict.refuse(path, rule, "use letters, digits, _, . and -, beginning with a letter or digit, two at least")
     elif name == EDGE_NETWORK and not verdict.ours:
         verdict.refuse(path, "reserved-name", "choose another name; Slipway uses this one")
@@ -186,26 +186,33 @@ def _without_profiles(project: Project, verdict: Verdict) -> Project:
 
 def _check_references(name: str, service: dict[str, Any], project: Project, verdict: Verdict) -> None:
     path = f"services.{name}"
+    networks = {DEFAULT_NETWORK, *project.networks}
+    for at, key, used in _used(path, service):
+        declared = networks if key == "networks" else getattr(project, key)
+        if used not in declared:
+            verdict.refuse(at, "undefined", f"declare it under the top-level {key}")
+    for at, other in _awaited(path, service):
+        if other not in project.services:
+            verdict.refuse(at, "depends-on", "name a service of this file that has no profiles")
+
+
+def _used(path: str, service: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for index, mount in enumerate(service.get("volumes", [])):
-        if mount.get("source", "") not in {"", *project.volumes}:
-            verdict.refuse(f"{path}.volumes[{index}]", "undefined", "declare the volume under the top-level volumes")
+        if "source" in mount:
+            yield f"{path}.volumes[{index}]", "volumes", mount["source"]
     for network in service.get("networks", {}):
-        if network not in {DEFAULT_NETWORK, *project.networks}:
-            verdict.refuse(
-                f"{path}.networks.{network[:80]}", "undefined", "declare the network under the top-level networks"
-            )
-    for key, declared in (("configs", project.configs), ("secrets", project.secrets)):
+        yield under(f"{path}.networks", network), "networks", network
+    for key in ("configs", "secrets"):
         for index, given in enumerate(service.get(key, [])):
-            if given.get("source") not in declared:
-                verdict.refuse(f"{path}.{key}[{index}]", "undefined", f"declare it under the top-level {key}")
+            yield f"{path}.{key}[{index}]", key, given.get("source", "")
+
+
+def _awaited(path: str, service: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for other, how in service.get("depends_on", {}).items():
-        if other not in project.services and how["required"]:
-            verdict.refuse(
-                f"{path}.depends_on.{other[:80]}", "depends-on", "name a service of this file without profiles"
-            )
+        if how["required"]:
+            yield under(f"{path}.depends_on", other), other
     for index, link in enumerate(service.get("links", [])):
-        if link.partition(":")[0] not in project.services:
-            verdict.refuse(f"{path}.links[{index}]", "depends-on", "name a service of this file")
+        yield f"{path}.links[{index}]", link.partition(":")[0]
 
 
 def _check_together(name: str, service: dict[str, Any], verdict: Verdict) -> None:
@@ -214,8 +221,22 @@ def _check_together(name: str, service: dict[str, Any], verdict: Verdict) -> Non
         verdict.refuse(path, "image", "name the image to run")
     if service.get("network_mode") and service.get("networks"):
         verdict.refuse(f"{path}.networks", "host-namespace", "list networks or write network_mode none, not both")
+    for at in _mounted_twice(path, service):
+        verdict.refuse(at, "mount", "mount elsewhere; something is mounted on this target already")
     if service.get("read_only") and (service.get("configs") or service.get("secrets")):
         verdict.refuse(f"{path}.read_only", "read-only-config", "remove read_only, or give the text as a variable")
+
+
+def _mounted_twice(path: str, service: dict[str, Any]) -> Iterator[str]:
+    mounts = [(f"{path}.volumes[{index}]", mount["target"]) for index, mount in enumerate(service.get("volumes", []))]
+    mounts += [
+        (f"{path}.tmpfs[{index}]", entry.partition(":")[0]) for index, entry in enumerate(service.get("tmpfs", []))
+    ]
+    seen = set()
+    for at, target in mounts:
+        if target in seen:
+            yield at
+        seen.add(target)
 
 
 def _check_cycles(project: Project, verdict: Verdict) -> None:

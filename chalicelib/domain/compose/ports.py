@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chalicelib.domain.compose.findings import Verdict
-from chalicelib.domain.compose.values import DROP, few, kept, table, text, under, whole, wrong
+from chalicelib.domain.compose.findings import Verdict, under
+from chalicelib.domain.compose.values import DROP, few, set_of, table, text, whole, wrong
 
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _SHORT = re.compile(
@@ -51,11 +51,7 @@ def ports(value: Any, path: str, verdict: Verdict) -> Any:
 
 def exposed(value: Any, path: str, verdict: Verdict) -> Any:
     """`expose`: texts of a port or a range, with a protocol perhaps."""
-    if not isinstance(value, list):
-        return wrong(value, path, verdict, "a list of ports")
-    return kept(
-        _exposed_port(item, under(path, index), verdict) for index, item in enumerate(few(value, path, verdict))
-    )
+    return set_of(_exposed_port)(value, path, verdict)
 
 
 def exposed_ports(entries: list[str], path: str) -> list[Port]:

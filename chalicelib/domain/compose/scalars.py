@@ -21,6 +21,7 @@ _DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _LARGEST_INTEGERS = range(-(2**63), 2**64)
+_LONGEST_INTEGER = len("-0b") + 64
 _BASES = {"x": 16, "o": 8, "b": 2}
 
 
@@ -56,14 +57,14 @@ def _number(plain: str) -> Any:
 
 
 def _integer(digits: str) -> int | None:
-    if len(digits) > 70 or digits == "-0":  # 70: a 64-bit number in binary, with its prefix and sign
+    if len(digits) > _LONGEST_INTEGER or digits == "-0":
         return None
     if _DECIMAL.fullmatch(digits):
         number = int(digits)
     elif prefixed := _PREFIXED.fullmatch(digits):
         sign, body = prefixed.groups()
-        base = _BASES.get(body[0].lower(), 8)
-        number = int(sign + body.lstrip("xXoObB" if base != 16 else "xX"), base)
+        letter = body[0].lower()
+        number = int(sign + (body[1:] if letter in _BASES else body), _BASES.get(letter, 8))
     else:
         return None
     return number if number in _LARGEST_INTEGERS else None

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from chalicelib.domain.compose import mounts, ports
-from chalicelib.domain.compose.findings import Verdict
+from chalicelib.domain.compose.findings import Verdict, under
 from chalicelib.domain.compose.values import (
     DROP,
     Reader,
@@ -26,10 +26,11 @@ from chalicelib.domain.compose.values import (
     network_name,
     optional,
     pairs,
+    set_of,
     size,
     table,
     text,
-    under,
+    unless_nothing,
     whole,
     wrong,
 )
@@ -166,7 +167,7 @@ _healthcheck = table({
     "retries": integer(1, 1000),
     "start_period": duration(0, 86400),
     "start_interval": dropped("removed: hosts with Docker before 25 cannot apply start_interval"),
-    "disable": boolean,
+    "disable": unless_nothing(boolean),
 })  # fmt: skip
 
 
@@ -203,9 +204,12 @@ _logging = table(
 
 
 def _ulimit(low: int, high: int) -> Reader:
+    """One number, or soft and hard. Compose prints no zeros, so both at zero are one zero here."""
     bound = integer(low, high)
-    both = table({"soft": bound, "hard": bound})
-    return lambda value, path, verdict: (both if isinstance(value, dict) else bound)(value, path, verdict)
+    both = table({"soft": unless_nothing(bound), "hard": unless_nothing(bound)})
+    return lambda value, path, verdict: (
+        (both(value, path, verdict) or 0) if isinstance(value, dict) else bound(value, path, verdict)
+    )
 
 
 _PRIORITY = ("resource-limit", "remove it; priorities are the host's")
@@ -221,7 +225,7 @@ _depends_entry = table({
         "depends-on",
         "use service_started, service_healthy or service_completed_successfully",
     ),
-    "restart": boolean,
+    "restart": unless_nothing(boolean),
     "required": boolean,
 })  # fmt: skip
 
@@ -244,7 +248,7 @@ def _depends_on(value: Any, path: str, verdict: Verdict) -> Any:
 
 _network_entry = table(
     {
-        "aliases": list_of(network_name),
+        "aliases": set_of(network_name),
         "priority": dropped("removed: Slipway decides the order of networks"),
         "gw_priority": dropped("removed: Slipway decides the order of networks"),
         "ipv4_address": dropped("removed: addresses are given by the host; use the service's name"),
@@ -325,7 +329,14 @@ def _container_name(value: Any, path: str, verdict: Verdict) -> Any:
     return read
 
 
-_link = matching(r"[A-Za-z0-9_.-]{1,63}(:[A-Za-z0-9_.-]{1,63})?", "SERVICE or SERVICE:ALIAS")
+def _link(value: Any, path: str, verdict: Verdict) -> Any:
+    """SERVICE or SERVICE:ALIAS; an alias is a name on the network like any other."""
+    if not isinstance(value, str):
+        return wrong(value, path, verdict, "SERVICE or SERVICE:ALIAS")
+    _, colon, alias = value.partition(":")
+    return DROP if colon and network_name(alias, path, verdict) is DROP else value
+
+
 _pids = integer(1, 32768)
 _memory = size(6 * 2**20, 2**50)  # Docker's own least is 6 MiB
 _swarm = dropped("removed: only a swarm applies it")
@@ -374,7 +385,7 @@ SERVICE: dict[str, Reader] = {
     "tmpfs": optional(mounts.tmpfs),
     "networks": optional(_networks),
     "depends_on": optional(_depends_on),
-    "links": optional(list_of(_link)),
+    "links": optional(set_of(_link)),
     "configs": optional(_files),
     "secrets": optional(_files),
     "deploy": optional(_deploy),
@@ -384,7 +395,7 @@ SERVICE: dict[str, Reader] = {
     "mem_reservation": _memory,
     "pids_limit": _pids,
     "cpu_shares": integer(2, 1024),
-    "oom_score_adj": integer(0, 1000),
+    "oom_score_adj": unless_nothing(integer(0, 1000)),
     "shm_size": size(4096, 8 * 2**30),
     "ulimits": optional(_ulimits),
     "memswap_limit": dropped("removed: Docker gives a container as much swap as it may have memory"),
@@ -392,27 +403,27 @@ SERVICE: dict[str, Reader] = {
     "healthcheck": optional(_healthcheck),
     "logging": optional(_logging),
     "restart": optional(_restart),
-    "profiles": optional(list_of(text)),
+    "profiles": optional(set_of(text)),
     "container_name": optional(_container_name),
     "hostname": optional(network_name),
     "domainname": optional(matching(r"[A-Za-z0-9.-]{1,253}", "a domain name")),
     "user": matching(r"[A-Za-z0-9_.:-]{1,100}", "a user such as 1000:1000, as text"),
-    "group_add": optional(list_of(_option_text)),
+    "group_add": optional(set_of(_option_text)),
     "working_dir": matching(r"/[^\0]*", "an absolute path"),
-    "read_only": boolean,
-    "tty": boolean,
-    "stdin_open": boolean,
+    "read_only": unless_nothing(boolean),
+    "tty": unless_nothing(boolean),
+    "stdin_open": unless_nothing(boolean),
     "init": boolean,
     "stop_signal": matching(r"(SIG)?[A-Z0-9+-]{1,12}", "a signal such as SIGTERM"),
     "stop_grace_period": duration(0, 120),
     "extra_hosts": optional(_extra_hosts),
-    "dns": optional(list_of(ip_address, or_one=True)),
-    "dns_search": optional(list_of(matching(r"[A-Za-z0-9_.-]{1,253}", "a domain"), or_one=True)),
-    "dns_opt": optional(list_of(matching(r"[a-z0-9:-]{1,64}", "a resolver option"))),
+    "dns": optional(set_of(ip_address, or_one=True)),
+    "dns_search": optional(set_of(matching(r"[A-Za-z0-9_.-]{1,253}", "a domain"), or_one=True)),
+    "dns_opt": optional(set_of(matching(r"[a-z0-9:-]{1,64}", "a resolver option"))),
     "platform": matching(r"linux(/[a-z0-9]+(/[a-z0-9]+)?)?", "a platform such as linux/amd64"),
-    "cap_add": optional(list_of(_capability)),
-    "cap_drop": optional(list_of(matching(r"[A-Z_]{1,40}", "a capability such as ALL"))),
-    "security_opt": optional(list_of(_security_option)),
+    "cap_add": optional(set_of(_capability)),
+    "cap_drop": optional(set_of(matching(r"[A-Z_]{1,40}", "a capability such as ALL"))),
+    "security_opt": optional(set_of(_security_option)),
     "privileged": _false_only(
         "privileged", "remove it; add single capabilities with cap_add where Slipway allows them"
     ),

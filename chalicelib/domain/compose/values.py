@@ -144,6 +144,22 @@ def list_of(reader: Reader, *, or_one: bool = False) -> Reader:
     return read
 
 
+def set_of(reader: Reader, *, or_one: bool = False) -> Reader:
+    """A list that Compose refuses to see the same entry in twice; here a second one says nothing new."""
+    items = list_of(reader, or_one=or_one)
+
+    def read(value: Any, path: str, verdict: Verdict) -> Any:
+        found = items(value, path, verdict)
+        return found if found is DROP else list(dict.fromkeys(found))
+
+    return read
+
+
+def unless_nothing(reader: Reader) -> Reader:
+    """False and 0 say what is so anyway, and Compose does not print them."""
+    return lambda value, path, verdict: reader(value, path, verdict) or DROP
+
+
 def table(keys: dict[str, Reader], refused: dict[str, tuple[str, str]] | None = None) -> Reader:
     """A mapping whose every key is on the list; any other is refused, by its own rule where it has one."""
 

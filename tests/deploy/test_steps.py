@@ -1,0 +1,422 @@
+"""The workflow's steps on a host that does what a test says: the good way, each bad way, and everything twice."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib.deploy import functions, start
+from chalicelib.deploy import work as work_module
+from chalicelib.deploy.steps import STEPS
+from chalicelib.domain import errors
+from chalicelib.domain.errors import SlipwayError
+from chalicelib.domain.job import Job
+from chalicelib.domain.panel import Caller
+from chalicelib.domain.service import Service
+from chalicelib.domain.words import now
+from tests.deploy.fakes import FakeHost, resolved, running
+from tests.emulator import Panel
+
+ADMIN = Caller(token_id="tok_test", role="admin", customer_id=None)
+COMPOSE = (
+    "services:\n  app:\n    image: myapp:latest\n    environment:\n      PASSWORD: ${PASSWORD}\n    expose: ['80']\n"
+)
+GOOD_WAY = ("Preflight", "Upload", "Up", "Health", "Route", "Record")
+
+
+@pytest.fixture
+def host(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
+    fake = FakeHost()
+    monkeypatch.setattr(type(panel), "connected", lambda self, host: fake)
+    monkeypatch.setattr(work_module, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr("chalicelib.deploy.steps.POLL_SECONDS", 0.2)
+    work_module._document.cache_clear()
+    return fake
+
+
+def created(panel: Panel) -> tuple[Service, Job]:
+    panel.a_host()
+    wanted = start.NewService(
+        name="blog",
+        customer_id=panel.a_customer().id,
+        deploy_method="compose",
+        compose=COMPOSE,
+        variables={"PASSWORD": "canary-secret"},
+    )
+    service, job, _ = start.create(wanted, ADMIN)
+    return service, job
+
+
+def step(name: str, job: Job, **more: Any) -> str:
+    event = {"step": name, "job_id": job.id, "previous_ended": now(), **more}
+    return functions.host_step(event, None)["outcome"]
+
+
+def walk(job: Job, *names: str) -> None:
+    for name in names:
+        assert step(name, job) == "done"
+
+
+def deployed(panel: Panel) -> Service:
+    service, job = created(panel)
+    walk(job, *GOOD_WAY)
+    return panel.services.get(service.id)
+
+
+def caught(error: SlipwayError) -> dict[str, str]:
+    """The error as Step Functions hands it on."""
+    return {"Error": type(error).__name__, "Cause": json.dumps({"errorMessage": error.message, "errorType": "x"})}
+
+
+def test_a_deploy_that_goes_well_is_recorded(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+
+    walk(job, *GOOD_WAY)
+
+    ended, after = panel.jobs.get(job.id), panel.services.get(service.id)
+    assert (ended.status, [step.status for step in ended.steps.values()]) == ("succeeded", ["succeeded"] * 6)
+    assert (after.status, after.release, after.deployed_at is not None) == ("running", 1, True)
+    release = panel.services.release(service.id, 1)
+    assert (release.state, release.image_ids, release.digests) == ("good", {"app": "sha256:1"}, ("myapp@sha256:d1",))
+    events, _ = panel.services.events(service.id, 1, 10)
+    assert {(event.type, event.status) for event in events} == {
+        ("deploy", "started"),
+        ("deploy", "success"),
+        ("health", "healthy"),
+    }
+    assert panel.services.observations([(service.host_id, service.id)])[service.id].memory_usage_mb == 10
+
+
+def test_every_step_may_run_twice(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+
+    for name in GOOD_WAY:
+        walk(job, name, name)
+
+    assert panel.jobs.get(job.id).status == "succeeded"
+    assert len([event for event in panel.services.events(service.id, 1, 10)[0] if event.status == "success"]) == 1
+
+
+def test_each_mutation_carries_a_higher_fence_than_the_one_before(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+
+    walk(job, *GOOD_WAY)
+
+    fences = [request["fence"] for _, request in host.asked if "fence" in request]
+    assert fences == sorted(set(fences))
+    assert len(fences) == 3
+
+
+def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    host.answers["upload"] = lambda request: {
+        "resolved": resolved(request),
+        "missing_images": ["myapp:latest"],
+    }
+    walk(job, "Preflight")
+
+    assert step("Upload", job) == "images_missing"
+    walk(job, "Pull")
+
+    verb, request = host.asked[-1]
+    assert (verb, request["kind"], request["pull"]) == ("start", "pull", ["myapp:latest"])
+
+
+def test_an_image_that_cannot_be_pulled_fails_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.redeploy(service, ADMIN)
+    walk(job, "Preflight")
+    assert step("Upload", job) == "images_missing"
+    host.answers["start"] = {"state": "done", "rc": 1, "output": "pulling\nmanifest unknown"}
+
+    with pytest.raises(errors.ImageUnavailable, match="manifest unknown") as error:
+        step("Pull", job)
+    walk_failure(job, error.value)
+
+    after = panel.services.get(service.id)
+    assert (after.status, after.release) == ("running", 1)
+    assert panel.jobs.get(job.id).error is not None
+    assert panel.services.release(service.id, 2).state == "failed"
+
+
+def walk_failure(job: Job, error: SlipwayError, *, up_began: bool = False) -> None:
+    if up_began:
+        assert step("RollBack", job) == "done"
+    assert step("RecordFailure", job, error=caught(error)) == "done"
+
+
+def test_a_release_that_crashes_brings_back_the_last_good_one(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.redeploy(service, ADMIN)
+    walk(job, "Preflight")
+    step("Upload", job)
+    walk(job, "Up")
+    host.containers = [running(state="exited", exit_code=1, restart_policy="no")]
+
+    with pytest.raises(errors.Unhealthy, match="exited with code 1") as error:
+        step("Health", job)
+    host.containers = [running()]
+    walk_failure(job, error.value, up_began=True)
+
+    ended, after = panel.jobs.get(job.id), panel.services.get(service.id)
+    assert (ended.status, after.status, after.release) == ("failed", "running", 1)
+    assert "release 1 was brought back" in ended.message
+    assert ended.error is not None
+    assert ended.error["details"] == {"logs": ["app: last words"]}
+    brought = [request for verb, request in host.asked if verb == "start"][-1]
+    assert (brought["release"], brought["images"]) == (1, {"app": "sha256:1"})
+    assert ended.message in panel.services.events(service.id, 1, 1)[0][0].message
+
+
+def test_a_first_deploy_that_fails_is_stopped_and_failed(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    walk(job, "Preflight", "Upload", "Up")
+    host.containers = [running(restart_count=5, state="restarting", exit_code=2)]
+
+    with pytest.raises(errors.Unhealthy, match="keeps crashing") as error:
+        step("Health", job)
+    walk_failure(job, error.value, up_began=True)
+
+    assert panel.services.get(service.id).status == "failed"
+    assert ("lifecycle", "stop") in [(verb, request.get("action")) for verb, request in host.asked]
+
+
+def test_a_roll_back_that_fails_too_says_both(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.redeploy(service, ADMIN)
+    walk(job, "Preflight")
+    step("Upload", job)
+    host.answers["start"] = {"state": "done", "rc": 1, "output": "no space left on device"}
+    with pytest.raises(errors.CommandFailed) as first:
+        step("Up", job)
+
+    with pytest.raises(errors.CommandFailed) as second:
+        step("RollBack", job)
+    step("RecordRollBackFailure", job, error=caught(first.value), roll_back_error=caught(second.value))
+
+    assert panel.services.get(service.id).status == "failed"
+    assert "bringing back release 1 failed too: no space left" in panel.jobs.get(job.id).message
+
+
+def test_a_host_that_lacks_something_is_told_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    host.answers["preflight"] = {"problems": [{"check": "port", "message": "port 80 is taken by container x"}]}
+
+    with pytest.raises(errors.PreflightFailed, match="port 80 is taken") as error:
+        step("Preflight", job)
+    walk_failure(job, error.value)
+
+    assert host.verbs() == ["preflight"]
+    assert panel.services.get(service.id).status == "failed"
+    assert panel.jobs.get(job.id).error == {
+        "code": "preflight_failed",
+        "message": "port 80 is taken by container x",
+        "details": [{"check": "port", "message": "port 80 is taken by container x"}],
+        "step": "Preflight",
+    }
+
+
+def test_what_compose_resolves_on_the_host_is_judged_again(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+
+    def tampered(request: dict[str, Any]) -> dict[str, Any]:
+        document = resolved(request)
+        document["services"]["app"]["privileged"] = True
+        return {"resolved": document, "missing_images": []}
+
+    host.answers["upload"] = tampered
+    walk(job, "Preflight")
+
+    with pytest.raises(errors.PolicyRefused):
+        step("Upload", job)
+
+
+def test_secrets_leave_no_trace_in_errors(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = {
+        "state": "done",
+        "rc": 1,
+        "output": "bad password canary-secret\nlogin canary-secret refused",
+    }
+
+    with pytest.raises(errors.CommandFailed) as error:
+        step("Up", job)
+
+    kept = panel.jobs.get(job.id).model_dump_json()
+    assert "canary" not in kept + error.value.message + json.dumps(error.value.details)
+    assert "[redacted]" in error.value.message
+
+
+def test_a_cancelled_job_kills_what_runs_on_the_host_and_says_so(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = {"state": "running", "rc": None, "output": ""}
+    panel.jobs.request_cancel(job.id)
+
+    with pytest.raises(errors.Cancelled) as error:
+        step("Up", job)
+    walk_failure(job, error.value, up_began=True)
+
+    assert panel.jobs.get(job.id).status == "cancelled"
+    assert panel.services.get(service.id).status == "failed"
+
+
+def test_a_cancel_during_a_poll_stops_the_detached_job(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+
+    def begin(request: dict[str, Any]) -> dict[str, Any]:
+        panel.jobs.request_cancel(job.id)
+        return {"state": "running", "rc": None, "output": ""}
+
+    host.answers["start"] = begin
+
+    with pytest.raises(errors.Cancelled):
+        step("Up", job)
+
+    assert host.asked[-1] == ("cancel", {"job": f"{job.id}.up.1", "tail_lines": 50})
+
+
+def test_a_job_past_its_deadline_stops(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    panel.jobs.change(job, deadline="2020-01-01T00:00:00.000Z")
+
+    with pytest.raises(errors.DeadlinePassed):
+        step("Preflight", job)
+
+
+def test_a_detached_job_that_was_lost_is_started_again_under_a_new_name(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = lambda request: (
+        {"state": "lost", "rc": None, "output": ""}
+        if request["job"].endswith(".1")
+        else {"state": "done", "rc": 0, "output": ""}
+    )
+
+    walk(job, "Up")
+
+    assert [request["job"] for verb, request in host.asked if verb == "start"] == [f"{job.id}.up.1", f"{job.id}.up.2"]
+
+
+def test_a_port_that_nobody_listens_on_keeps_the_release_waiting_and_says_why(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload", "Up")
+    host.listening = False
+
+    assert step("Health", job) == "waiting"
+    assert panel.jobs.get(job.id).steps["Health"].message == "waiting: nothing listens on port 80 of app"
+
+
+def test_an_edge_that_answers_502_is_not_a_success(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload", "Up", "Health")
+    host.answers["route"] = {"changed": True, "answers": 502}
+
+    with pytest.raises(errors.Unhealthy, match="through the edge"):
+        step("Route", job)
+
+
+def test_a_removal_is_over_when_the_host_is_clean(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.remove(service, ADMIN)
+
+    walk(job, "Remove", "RecordRemoval")
+
+    assert panel.services.find(service.id) is None
+    assert panel.jobs.get(job.id).status == "succeeded"
+
+
+def test_a_removal_that_leaves_something_is_not_over(panel: Panel, host: FakeHost) -> None:
+    job = start.remove(deployed(panel), ADMIN)
+    host.answers["remove"] = {
+        "left": {"containers": [], "volumes": ["data"], "networks": [], "files": [], "route": False}
+    }
+
+    with pytest.raises(errors.CommandFailed, match="data"):
+        step("Remove", job)
+
+    assert panel.jobs.get(job.id).status == "running"
+
+
+def test_the_reaper_ends_what_passed_its_deadline_and_frees_the_service(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    panel.jobs.change(job, deadline="2020-01-01T00:00:00.000Z")
+
+    start.reap()
+
+    assert panel.jobs.get(job.id).status == "failed"
+    assert panel.services.get(service.id).status == "failed"
+    start.redeploy(panel.services.get(service.id), ADMIN)
+
+
+def test_the_reaper_starts_again_what_the_workflow_never_began(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    panel.workflow.started.clear()
+    panel.jobs.change(job, created_at="2020-01-01T00:00:00.000Z")
+
+    start.reap()
+
+    assert [started.id for started in panel.workflow.started] == [job.id]
+
+
+def test_a_late_step_of_a_job_the_reaper_ended_does_nothing(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    panel.jobs.change(job, deadline="2020-01-01T00:00:00.000Z")
+    start.reap()
+
+    assert step("Preflight", job) == "done"
+    assert host.verbs() == []
+
+
+def test_unfinished_jobs_go_on_after_a_restart(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    panel.workflow.started.clear()
+
+    assert start.resume_unfinished() == 1
+    assert [started.id for started in panel.workflow.started] == [job.id]
+
+
+def lifecycle(panel: Panel, service: Service, kind: Any) -> tuple[Job, dict[str, Any]]:
+    job = start.begin_lifecycle(service, kind, ADMIN)
+    return job, functions.host_call({"call": "lifecycle", "arguments": {"job_id": job.id}}, None)
+
+
+def test_a_stop_is_what_the_host_shows(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.containers = [running(state="exited", exit_code=143)]
+
+    job, reply = lifecycle(panel, service, "stop")
+
+    assert reply == {"answer": {"status": "stopped", "message": "Service stopped"}}
+    assert panel.services.get(service.id).status == "stopped"
+    assert panel.jobs.get(job.id).status == "succeeded"
+
+
+def test_a_start_that_did_not_start_it_says_so(panel: Panel, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = deployed(panel)
+    monkeypatch.setattr("chalicelib.deploy.calls._SETTLE_SECONDS", 0.1)
+    host.containers = [running(state="restarting", exit_code=1)]
+
+    _, reply = lifecycle(panel, service, "start")
+
+    assert reply["answer"]["status"] == "failed"
+    assert panel.services.get(service.id).status == "failed"
+
+
+def test_a_stop_that_fails_is_raised_and_frees_the_service(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.answers["lifecycle"] = errors.HostUnreachable("one does not answer")
+
+    job, reply = lifecycle(panel, service, "stop")
+
+    assert reply["error"]["type"] == "HostUnreachable"
+    assert panel.jobs.get(job.id).status == "failed"
+    assert panel.services.get(service.id).status == "running"
+    panel.services.refuse_if_busy(service.id)
+
+
+def test_a_step_for_every_name(panel: Panel) -> None:
+    assert set(GOOD_WAY) < set(STEPS)

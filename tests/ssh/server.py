@@ -1,0 +1,163 @@
+"""A small SSH server in this process: it runs what it is told in a folder of its own, and misbehaves on request."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import paramiko
+from paramiko.common import (
+    AUTH_FAILED,
+    AUTH_SUCCESSFUL,
+    OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_FAILED_CONNECT_FAILED,
+    OPEN_SUCCEEDED,
+)
+
+from chalicelib.ssh import HostAddress, generate_key
+from chalicelib.ssh.keys import load
+
+USER = "deploy"
+
+
+class SshServer:
+    """Listens on loopback. `sessions` is how many it allows a connection, as MaxSessions does."""
+
+    def __init__(self, home: Path, *, sessions: int = 10, forwarding: bool = True, drop_first: int = 0) -> None:
+        self.home = home
+        self.sessions = sessions
+        self.forwarding = forwarding
+        self.drop_first = drop_first
+        self.connections = 0
+        self.commands: list[str] = []
+        self.most_sessions = 0
+        self.client_key, self.client_public = generate_key()
+        self.host_private, self.host_key = generate_key()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._transports: list[paramiko.Transport] = []
+        self.ending = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ending.set()
+        self._thread.join()
+        self.cut()
+        self._listener.close()
+
+    def address(self, **changes: str) -> HostAddress:
+        wanted = {"private_key": self.client_key, "host_key": self.host_key, "user": USER, **changes}
+        return HostAddress(id="host_abcdefgh12345678", address="127.0.0.1", port=self.port, **wanted)
+
+    def cut(self) -> None:
+        """End every connection without a goodbye."""
+        for transport in self._transports:
+            transport.close()
+        self._transports.clear()
+
+    def _listen(self) -> None:
+        while not self.ending.is_set():
+            if not select.select([self._listener], [], [], 0.05)[0]:
+                continue
+            connection, _ = self._listener.accept()
+            self.connections += 1
+            if self.connections <= self.drop_first:
+                connection.close()
+                continue
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(load(self.host_private))
+            transport.start_server(event=threading.Event(), server=_Session(self, transport))
+            self._transports.append(transport)
+
+
+class _Session(paramiko.ServerInterface):
+    def __init__(self, server: SshServer, transport: paramiko.Transport) -> None:
+        self._server = server
+        self._transport = transport
+        self._open: Counter[str] = Counter()
+        self._turn = threading.Lock()
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = f"{key.get_name()} {key.get_base64()}" == self._server.client_public and username == USER
+        return AUTH_SUCCESSFUL if known else AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        with self._turn:
+            if self._open["session"] >= self._server.sessions:
+                return OPEN_FAILED_CONNECT_FAILED
+            self._open["session"] += 1
+            self._server.most_sessions = max(self._server.most_sessions, self._open["session"])
+        return OPEN_SUCCEEDED
+
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        if not self._server.forwarding:
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        try:
+            far = socket.create_connection(destination, 2)
+        except OSError:
+            return OPEN_FAILED_CONNECT_FAILED
+        threading.Thread(target=self._forward, args=(chanid, far), daemon=True).start()
+        return OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self._server.commands.append(command.decode())
+        threading.Thread(target=self._run, args=(channel, command.decode()), daemon=True).start()
+        return True
+
+    def _run(self, channel: paramiko.Channel, command: str) -> None:
+        try:
+            if command == "vanish":
+                return
+            stdin = channel.makefile("rb").read()
+            done = subprocess.run(
+                ["sh", "-c", command],
+                cwd=self._server.home,
+                input=stdin,
+                capture_output=True,
+                check=False,
+                env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(self._server.home)},
+            )
+            channel.sendall(done.stdout)
+            channel.sendall_stderr(done.stderr)
+            channel.send_exit_status(done.returncode)
+        except OSError:
+            return  # the client went away first
+        finally:
+            with self._turn:
+                self._open["session"] -= 1
+            channel.close()
+
+    def _forward(self, chanid: int, far: socket.socket) -> None:
+        channel = self._transport.accept(5)
+        if channel is None:
+            far.close()
+            return
+        with far, channel:
+            ends: dict[int, tuple[Any, Any]] = {channel.fileno(): (channel, far), far.fileno(): (far, channel)}
+            while not self._server.ending.is_set():
+                for ready in select.select(list(ends), [], [], 0.1)[0]:
+                    one, other = ends[ready]
+                    try:
+                        data = one.recv(4096)
+                        other.sendall(data)
+                    except OSError:
+                        return
+                    if not data:
+                        return

@@ -1,0 +1,273 @@
+"""Our manners as an SSH client, against a server in this process."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from chalicelib.commands import Command, kit
+from chalicelib.domain.errors import (
+    CommandFailed,
+    HostKeyMismatch,
+    HostNotReady,
+    HostRefused,
+    HostTimeout,
+    HostUnreachable,
+    StaleFence,
+    ValidationFailed,
+)
+from chalicelib.ssh import close_all, connected, generate_key, public_of, scan_host_key, transport
+from tests.ssh.server import SshServer
+
+SERVICE = "svc_abcdefgh12345678"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SshServer]:
+    with SshServer(tmp_path) as running:
+        yield running
+        close_all()
+
+
+def sh(program: str, stdin: bytes = b"") -> Command:
+    return Command(("sh", "-c", program), stdin)
+
+
+def test_a_command_gets_its_words_and_stdin_and_gives_its_output(server: SshServer) -> None:
+    host = connected(server.address())
+
+    assert host.run(sh('cat; echo "$0"; echo noise >&2', b"from stdin "), 5) == "from stdin sh\n"
+
+
+def test_many_steps_share_one_connection(server: SshServer) -> None:
+    for _ in range(3):
+        connected(server.address()).run(sh("true"), 5)
+
+    assert server.connections == 1
+
+
+def test_a_failed_command_says_its_code_and_last_words(server: SshServer) -> None:
+    with pytest.raises(CommandFailed, match="exit code 4: it broke") as failure:
+        connected(server.address()).run(sh("echo it broke >&2; exit 4"), 5)
+
+    assert failure.value.details == {"rc": 4, "output": "it broke"}
+
+
+def test_a_command_that_fills_both_streams_does_not_deadlock(server: SshServer) -> None:
+    both = "head -c 6000000 /dev/zero >&2; head -c 6000000 /dev/zero"
+
+    assert len(connected(server.address()).run(sh(both), 20)) == 6_000_000
+
+
+def test_a_connection_that_ends_before_the_exit_status_leaves_the_outcome_unknown(server: SshServer) -> None:
+    with pytest.raises(HostUnreachable, match="unknown"):
+        connected(server.address()).run(Command(("vanish",)), 5)
+
+
+def test_a_command_that_takes_too_long_is_a_timeout(server: SshServer) -> None:
+    with pytest.raises(HostTimeout):
+        connected(server.address()).run(sh("sleep 3"), 0.2)
+
+
+def test_a_host_with_another_key_is_never_spoken_to(server: SshServer) -> None:
+    other = generate_key()[1]
+
+    with pytest.raises(HostKeyMismatch) as failure:
+        connected(server.address(host_key=other))
+
+    assert failure.value.details["pinned"] != failure.value.details["shown"]
+    assert server.commands == []
+
+
+def test_a_host_without_a_key_of_the_pinned_type_is_a_mismatch(server: SshServer) -> None:
+    ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA=="
+
+    with pytest.raises(HostKeyMismatch, match="ecdsa-sha2-nistp256"):
+        connected(server.address(host_key=ecdsa))
+
+
+@pytest.mark.parametrize("wrong", [{"user": "somebody"}, {"private_key": generate_key()[0]}])
+def test_a_wrong_user_or_key_is_refused(server: SshServer, wrong: dict[str, str]) -> None:
+    with pytest.raises(HostRefused):
+        connected(server.address(**wrong))
+
+
+def test_nobody_listening_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    with pytest.raises(HostUnreachable):
+        scan_host_key("127.0.0.1", port)
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "ANSWER_S", 0.5)
+    monkeypatch.setattr(transport, "BUSY_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(HostUnreachable):
+        scan_host_key("127.0.0.1", silent.getsockname()[1])
+
+
+def test_a_server_that_turns_connections_away_is_asked_again(tmp_path: Path) -> None:
+    with SshServer(tmp_path, drop_first=2) as busy:
+        assert connected(busy.address()).run(sh("echo in"), 5) == "in\n"
+        close_all()
+
+    assert busy.connections == 3
+
+
+def test_a_connection_that_died_is_replaced_before_anything_is_asked_of_it(server: SshServer) -> None:
+    host = connected(server.address())
+    host.run(sh("true"), 5)
+    server.cut()
+
+    assert host.run(sh("echo again"), 5) == "again\n"
+    assert server.connections == 2
+
+
+def test_more_commands_than_channels_wait_for_their_turn(server: SshServer) -> None:
+    host = connected(server.address())
+
+    with ThreadPoolExecutor(20) as threads:
+        said = list(threads.map(lambda number: host.run(sh(f"sleep 0.05; echo {number}"), 20), range(20)))
+
+    assert [int(line) for line in said] == list(range(20))
+    assert server.most_sessions <= 8
+
+
+def test_a_host_with_fewer_sessions_than_we_ask_is_tried_again(tmp_path: Path) -> None:
+    with SshServer(tmp_path, sessions=1) as narrow:
+        host = connected(narrow.address())
+        with ThreadPoolExecutor(2) as threads:
+            said = list(threads.map(lambda _: host.run(sh("sleep 0.05; echo yes"), 20), range(2)))
+        close_all()
+
+    assert said == ["yes\n", "yes\n"]
+
+
+def test_a_host_without_the_kit_gets_it_and_then_answers(server: SshServer) -> None:
+    host = connected(server.address())
+    command = kit.job("job_abcdefgh12345678.up.1", wait_s=0)
+
+    assert host.kit(command, 10)["state"] == "none"
+    assert (server.home / ".slipway" / f"kit-{kit.kit_version()}").is_dir()
+    assert host.kit(command, 10)["state"] == "none"
+    assert len(server.commands) == 4  # asked, installed, asked; then only asked
+
+
+def test_an_older_kit_on_the_host_is_left_alone_and_not_used(server: SshServer) -> None:
+    old = server.home / ".slipway" / "kit-000000000000" / "hostkit"
+    old.mkdir(parents=True)
+    (old / "main.py").write_text("raise SystemExit('old')")
+
+    assert connected(server.address()).kit(kit.job("job_abcdefgh12345678.up.1", wait_s=0), 10)["state"] == "none"
+
+
+def test_a_refusal_of_the_kit_is_raised_as_our_error(server: SshServer) -> None:
+    locks = server.home / ".slipway" / "services"
+    locks.mkdir(parents=True)
+    (locks / f"{SERVICE}.lock").write_text("900")
+
+    with pytest.raises(StaleFence) as refusal:
+        connected(server.address()).kit(kit.unroute(SERVICE, 899), 10)
+
+    assert refusal.value.details == {"fence": 899, "newest": 900}
+
+
+def test_a_host_without_python_is_not_ready(server: SshServer) -> None:
+    with pytest.raises(HostNotReady, match="python3"):
+        connected(server.address()).kit(Command(("no-such-program-here",)), 5)
+
+
+def test_a_bug_of_the_kit_is_a_failed_command_with_its_traceback(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(kit.job("job_abcdefgh12345678.up.1", wait_s=0), 10)
+    words = kit.job("job_abcdefgh12345678.up.1").argv
+
+    with pytest.raises(CommandFailed, match="JSONDecodeError"):
+        host.kit(Command(words, b"not json"), 5)
+
+
+class Answering(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(418 if self.headers["Host"] == "app.example.com" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
+        return
+
+
+@pytest.fixture
+def web() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), Answering) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield listening.server_port
+        listening.shutdown()
+        thread.join()
+
+
+def test_http_is_asked_from_the_host_itself(server: SshServer, web: int) -> None:
+    host = connected(server.address())
+
+    assert host.http_status("127.0.0.1", web, "/health", "app.example.com", 5) == 418
+    assert host.tcp_open("127.0.0.1", web, 5)
+
+
+def test_a_closed_port_on_the_host_is_an_answer_not_an_error(server: SshServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    host = connected(server.address())
+
+    assert host.http_status("127.0.0.1", port, "/", "x", 5) is None
+    assert not host.tcp_open("127.0.0.1", port, 5)
+    assert host.forwarding_allowed()
+
+
+def test_an_sshd_that_forbids_forwarding_is_noticed(tmp_path: Path) -> None:
+    with SshServer(tmp_path, forwarding=False) as strict:
+        host = connected(strict.address())
+        assert not host.forwarding_allowed()
+        with pytest.raises(HostNotReady, match="AllowTcpForwarding"):
+            host.tcp_open("127.0.0.1", strict.port, 5)
+        close_all()
+
+
+def test_an_idle_connection_is_tried_before_it_is_trusted(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chalicelib.ssh.remote.IDLE_S", 0.0)
+    connected(server.address())
+    time.sleep(0.01)
+
+    assert connected(server.address()).run(sh("echo here"), 5) == "here\n"
+    assert server.connections == 1
+
+
+def test_a_generated_key_opens_the_host_and_its_public_half_is_read_back() -> None:
+    private, public = generate_key()
+
+    assert public.startswith("ssh-ed25519 ")
+    assert public_of(private) == public
+
+
+def test_the_first_key_a_host_shows_can_be_scanned(server: SshServer) -> None:
+    assert scan_host_key("127.0.0.1", server.port) == server.host_key
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not a key", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----"]
+)
+def test_an_unreadable_key_is_a_wrong_field(text: str) -> None:
+    with pytest.raises(ValidationFailed) as failure:
+        public_of(text)
+
+    assert failure.value.details[0]["path"] == "private_key"
+
+
+def test_no_private_key_shows_in_an_address(server: SshServer) -> None:
+    assert "PRIVATE" not in repr(server.address())
+    assert json.dumps(str(server.address())).startswith('"deploy@127.0.0.1:')
