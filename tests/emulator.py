@@ -35,7 +35,7 @@ class HostCalls:
     """Answers calls on hosts with what a test put in `answers`: a value, an error to raise, or a function."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"measure": {"measured": []}}
         self.told: list[tuple[str, dict[str, Any]]] = []
 
     def ask(self, call: str, **arguments: Any) -> Any:
@@ -137,4 +137,3 @@ def panel(local_aws: str) -> Iterator[Panel]:
     wiring.use(adapters)
     yield adapters
     wiring.use(None)
-

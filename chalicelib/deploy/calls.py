@@ -8,8 +8,9 @@ from typing import Any, Literal
 from chalicelib.commands import kit
 from chalicelib.deploy import start
 from chalicelib.deploy.work import attempt
-from chalicelib.domain.errors import HostUnreachable, SlipwayError
+from chalicelib.domain.errors import Conflict, HostUnreachable, SlipwayError
 from chalicelib.domain.observing import observation, status_seen, unreachable
+from chalicelib.domain.panel import Host
 from chalicelib.domain.service import Event, Service
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -135,16 +136,7 @@ def check_host(host_id: str) -> dict[str, Any]:
             )
     except SlipwayError as error:
         problems.append(_problem(error.code, error.message))
-    kept = {name: value for name, value in facts.items() if isinstance(value, (str, int))}
-    host = panel.hosts.change(
-        panel.hosts.get(host_id),
-        status="not_ready" if problems else "ready",
-        problems=tuple(problems),
-        facts=kept or host.facts,
-        checked_at=now(),
-        updated_at=now(),
-    )
-    return {"status": host.status}
+    return {"status": _keep_check(host, problems, facts)}
 
 
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -198,6 +190,24 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
             timestamp=new.measured_at,
         )
         adapters().services.note(service.id, event)
+
+
+def _keep_check(host: Host, problems: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+    status: Literal["ready", "not_ready"] = "not_ready" if problems else "ready"
+    found = {
+        "status": status,
+        "problems": tuple(problems),
+        "facts": {name: value for name, value in facts.items() if isinstance(value, (str, int))} or host.facts,
+        "checked_at": now(),
+        "updated_at": now(),
+    }
+    for _ in range(3):
+        try:
+            adapters().hosts.change(adapters().hosts.get(host.id), **found)
+        except Conflict:  # another check of the same host ended in between
+            continue
+        return status
+    raise Conflict("this host is being checked by others all the time")
 
 
 def _problem(check: str, message: str) -> dict[str, Any]:

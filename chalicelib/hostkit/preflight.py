@@ -98,10 +98,10 @@ def _listening() -> Iterator[tuple[str, str, int]]:
             fields = line.split()
             address, _, port = fields[1].partition(":")
             if fields[3] == wanted:
-                yield table[:3], _address(address), int(port, 16)
+                yield table[:3], dotted(address), int(port, 16)
 
 
-def _address(text: str) -> str:
+def dotted(text: str) -> str:
     raw = bytes.fromhex(text)
     if len(raw) == 4:  # noqa: PLR2004 - bytes of an IPv4 address
         return ".".join(str(byte) for byte in reversed(raw))

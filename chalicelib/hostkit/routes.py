@@ -18,13 +18,14 @@ from .refusals import Refused
 
 ANSWER_S = 6.0
 NOT_YET = (502, 503, 504)
-_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9*]([a-z0-9-]{0,62}\.)*[a-z0-9-]{0,62}[a-z0-9]")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
 
 def route(request: dict[str, Any]) -> dict[str, Any]:
     """Lead the hosts to the service, then ask as a visitor would until the service itself answers."""
     service = places.service_id(request["service"])
-    hosts = sorted(_host_name(host) for host in request["hosts"])
+    hosts = sorted(host_name(host) for host in request["hosts"])
     upstream = {name: request["upstream"][name] for name in ("network", "alias", "port")}
     with fenced(service, request["fence"]), whole_host("edge"):
         edge_network.connect(upstream["network"])
@@ -51,7 +52,7 @@ def withdraw(service: str) -> bool:
     return True
 
 
-def _host_name(text: Any) -> str:
+def host_name(text: Any) -> str:
     if not isinstance(text, str) or not _HOST_NAME.fullmatch(text):
         raise Refused("CommandFailed", f"hosts: {text!r} is not a lowercase host name")
     return text

@@ -16,11 +16,19 @@ def main() -> int:
         "--state", type=Path, default=Path(".state"), help="folder of everything that is kept (%(default)s)"
     )
     up.add_argument("--ready-file", type=Path, help="written once the API serves: its addresses, a token, the ids")
+    up.add_argument(
+        "--no-host",
+        action="store_true",
+        help="leave this machine alone (neither root nor Docker is needed): hosts are added through the API",
+    )
     arguments = parser.parse_args()
 
     from infra.local import runner  # noqa: PLC0415  --help and a wrong option need none of it
 
-    return runner.main(runner.Options(arguments.port, arguments.state.resolve(), arguments.ready_file))
+    options = runner.Options(
+        arguments.port, arguments.state.resolve(), arguments.ready_file, with_host=not arguments.no_host
+    )
+    return runner.main(options)
 
 
 def _port(text: str) -> int:

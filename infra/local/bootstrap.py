@@ -6,7 +6,7 @@ it is put straight into the table, and its text is kept beside the state, readab
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import requests
 
@@ -14,6 +14,7 @@ from chalicelib.domain.errors import NotFound
 from chalicelib.domain.panel import new_token, parse_token
 from chalicelib.domain.words import now
 from chalicelib.wiring import adapters
+from infra.local.machine import Machine
 
 CUSTOMER = "Local customer"
 HOST = "local"
@@ -34,17 +35,6 @@ volumes:
 """
 
 
-class Ground(Protocol):
-    """What the machine offers; see `infra.local.machine.Machine`."""
-
-    address: str
-    port: int
-    user: str
-    private_key: str
-    host_key: str
-    demo_image: str
-
-
 class BootstrapError(Exception):
     """The API refused something that a first start needs."""
 
@@ -54,7 +44,7 @@ class Ready:
     """`problems` say why the host cannot take services yet."""
 
     token: str
-    host_id: str
+    host_id: str | None
     customer_id: str
     problems: tuple[str, ...]
 
@@ -66,13 +56,15 @@ def warm_up() -> None:
     import chalicelib.ssh  # noqa: F401, PLC0415
 
 
-def run(api: str, ground: Ground, token_file: Path) -> Ready:
-    """Make or find them. Raise `BootstrapError` with the API's own words."""
+def run(api: str, machine: Machine | None, token_file: Path) -> Ready:
+    """Make or find them; no host and no demo without machine. Raise `BootstrapError` with the API's own words."""
     token = _admin_token(token_file)
     panel = _Panel(api, token)
     customer = panel.find("customers", CUSTOMER) or panel.post("customers", {"name": CUSTOMER})
-    host = _host(panel, ground)
-    _demo(panel, ground.demo_image)
+    if machine is None:
+        return Ready(token, None, customer["id"], ())
+    host = _host(panel, machine)
+    _demo(panel, machine.demo_image)
     return Ready(token, host["id"], customer["id"], tuple(problem["message"] for problem in host["problems"]))
 
 
@@ -92,21 +84,20 @@ def _admin_token(file: Path) -> str:
     return text
 
 
-def _host(panel: "_Panel", ground: Ground) -> dict[str, Any]:
+def _host(panel: "_Panel", machine: Machine) -> dict[str, Any]:
     host = panel.find("hosts", HOST)
-    if host and (host["address"], host["port"], host["user"]) != (ground.address, ground.port, ground.user):
-        raise BootstrapError(
-            f"this state belongs to a host at {host['user']}@{host['address']}:{host['port']}, "
-            f"and the machine now offers {ground.user}@{ground.address}:{ground.port}; start with an empty --state"
-        )
+    offered = {"address": machine.address, "port": machine.port, "user": machine.user}
+    if host and {name: host[name] for name in offered} != offered:
+        # Its sshd had to take another port: the same machine with the same key, so no new host.
+        adapters().hosts.change(adapters().hosts.get(host["id"]), **offered)
     if host is None:
         wanted = {
             "name": HOST,
-            "address": ground.address,
-            "port": ground.port,
-            "user": ground.user,
-            "private_key": ground.private_key,
-            "host_key": ground.host_key,
+            "address": machine.address,
+            "port": machine.port,
+            "user": machine.user,
+            "private_key": machine.private_key,
+            "host_key": machine.host_key,
         }
         host = panel.post("hosts", wanted)
     return panel.post(f"hosts/{host['id']}/check", None)

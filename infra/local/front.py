@@ -8,6 +8,7 @@ import logging
 import queue
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
@@ -51,12 +52,13 @@ class Front:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, daemon=True, name="front")
-        self._up = threading.Event()
 
     def __enter__(self) -> "Front":
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
-            self._up.wait(0.005)
+            time.sleep(0.005)
+        if not self._server.started:
+            raise RuntimeError("the front ended before it served; its log says why")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -40,6 +40,7 @@ class Options:
     port: int
     state: Path
     ready_file: Path | None
+    with_host: bool = True
 
 
 def up(options: Options) -> None:
@@ -50,8 +51,8 @@ def up(options: Options) -> None:
         _log_to(options.state / "slipway.log")
         listener = running.enter_context(_listener(options.port))
         api = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        machine = running.enter_context(Machine.up(options.state / "machine"))
-        cloud = Cloud(options.state, _settings(machine))
+        machine = running.enter_context(Machine.up(options.state / "machine")) if options.with_host else None
+        cloud = Cloud(options.state, _settings(machine) if machine else {})
         running.callback(cloud.close)
         running.enter_context(Front(listener, Gateway(cloud.app, cloud.config)))
         ready = _ready(api, machine, options.state)
@@ -61,7 +62,7 @@ def up(options: Options) -> None:
         threading.Event().wait()
 
 
-def _ready(api: str, machine: Machine, state: Path) -> dict[str, str]:
+def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | None]:
     # Both need the environment that Cloud has set.
     from chalicelib.deploy.start import resume_unfinished  # noqa: PLC0415
     from infra.local import bootstrap  # noqa: PLC0415
@@ -128,7 +129,7 @@ def _listener(port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _ready_file(file: Path | None, ready: dict[str, str]) -> Iterator[None]:
+def _ready_file(file: Path | None, ready: dict[str, str | None]) -> Iterator[None]:
     if file is None:
         yield
         return
@@ -169,20 +170,31 @@ def _log_to(file: Path) -> None:
     logging.getLogger("slipway").setLevel(logging.INFO)
 
 
-def _say(ready: dict[str, Any], state: Path) -> None:
-    wanted = {
-        "name": "hello",
-        "customer_id": ready["customer_id"],
-        "deploy_method": "template",
-        "template_id": "demo",
-    }
+def _say(ready: dict[str, str | None], state: Path) -> None:
     print(
         f"Slipway answers at {ready['api']} (state and log in {state}; Ctrl-C ends it)\n"
-        f"Admin token: {ready['token']}\n"
-        f"Deploy something:\n\n"
-        f"curl -X POST {ready['api']}/api/services -H 'Authorization: Bearer {ready['token']}' "
-        f"-H 'Content-Type: application/json' -d '{json.dumps(wanted)}'\n",
+        f"Admin token: {ready['token']}\n\n"
+        f"{_first_call(ready)}\n",
         flush=True,
+    )
+
+
+def _first_call(ready: dict[str, str | None]) -> str:
+    """A line to paste: a deploy, or the registration of a first host."""
+    if ready["host_id"]:
+        what, path = "Deploy something:", "services"
+        wanted: dict[str, Any] = {
+            "name": "hello",
+            "customer_id": ready["customer_id"],
+            "deploy_method": "template",
+            "template_id": "demo",
+        }
+    else:
+        what, path = "Add a Docker host; the answer's public_key goes into its user's authorized_keys:", "hosts"
+        wanted = {"name": "first", "address": "docker.example.com", "user": "deploy", "trust_on_first_use": True}
+    return (
+        f"{what}\n\ncurl -X POST {ready['api']}/api/{path} -H 'Authorization: Bearer {ready['token']}' "
+        f"-H 'Content-Type: application/json' -d '{json.dumps(wanted)}'"
     )
 
 

@@ -66,8 +66,8 @@ def test_a_service_shows_every_field_of_the_seed(api: Api, panel: Panel, wanted:
     shown = api.get(f"/services/{service_id}").body
 
     assert shown.keys() >= {
-        "id", "name", "status", "url", "customer_id", "customer_name", "template", "deploy_method", "compose", "variables",
-        "custom_domains", "resources", "health", "created_at", "updated_at", "deployed_at",
+        "id", "name", "status", "url", "customer_id", "customer_name", "template", "deploy_method", "compose",
+        "variables", "custom_domains", "resources", "health", "created_at", "updated_at", "deployed_at",
     }  # fmt: skip
     assert shown["host_id"] == wanted_host
     assert shown["customer_name"] == "Acme Corp"
@@ -278,15 +278,16 @@ def test_lists_are_paged_filtered_sorted_and_searched(api: Api, panel: Panel, wa
     assert (page["data"], page["total"], page["page"], page["per_page"]) == ([], 5, 9, 2)
     row = api.get("/services?status=running").body["data"][0]
     assert row.keys() == {
-        "id", "name", "status", "url", "customer_id", "template", "deploy_method", "created_at", "updated_at", "resources",
+        "id", "name", "status", "url", "customer_id", "template", "deploy_method", "created_at", "updated_at",
+        "resources",
     }  # fmt: skip
     assert row["resources"].keys() == {"cpu_usage", "memory_usage_mb", "memory_limit_mb"}
 
 
 @pytest.mark.parametrize(
     "query",
-    ["page=0", "page=-1", "page=x", "per_page=101", "per_page=0", "sort=evil", "order=up", "status=broken", "colour=red", "page=1.5"],
-)  # fmt: skip
+    "page=0 page=-1 page=x page=1.5 per_page=101 per_page=0 sort=evil order=up status=broken colour=red".split(),
+)
 def test_a_bad_query_parameter_is_named(api: Api, query: str) -> None:
     reply = api.get(f"/services?{query}")
 
@@ -395,7 +396,10 @@ def test_logs_are_passed_on_as_the_seed_shows_them(api: Api, panel: Panel, wante
     )
 
 
-@pytest.mark.parametrize(("query", "status"), [("tail=-1", 422), ("tail=x", 422), ("since=yesterday", 422), ("follow=true", 426), ("follow=maybe", 422)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("tail=-1", 422), ("tail=x", 422), ("since=yesterday", 422), ("follow=true", 426), ("follow=maybe", 422)],
+)
 def test_bad_log_queries(api: Api, panel: Panel, wanted: dict[str, Any], query: str, status: int) -> None:
     service_id = deployed(api, panel, wanted)
 

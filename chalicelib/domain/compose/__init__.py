@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.domain.compose.findings import RULES, Finding, Verdict
-from chalicelib.domain.compose.harden import Defaults, Network, PublishedPort, Release, Routed, hardened
+from chalicelib.domain.compose.harden import hardened
 from chalicelib.domain.compose.interpolate import Interpolation, check_names, escaped
 from chalicelib.domain.compose.policy import judged
 from chalicelib.domain.compose.read import MOST_BYTES, read
+from chalicelib.domain.compose.release import Defaults, Network, PublishedPort, Release, Routed
 from chalicelib.domain.compose.resolved import judge
 
 

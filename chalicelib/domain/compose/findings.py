@@ -70,6 +70,7 @@ RULES: Final[dict[str, str]] = {
     "read-only-config": "Compose cannot write a config or secret into a read-only container.",
     # What is changed rather than refused
     "port-not-published": "Warning: a host port is not published; the port is routed by name, or open to the project.",
+    "command-cut": "Warning: Compose starts no shell and drops a command's text from the first ; & | < or > on.",
     "not-applied": "Warning: the setting has no effect here and was left out.",
     "name-dropped": "Warning: a fixed name, which could clash with or reach another customer's, was left to Slipway.",
     "profile-left-out": "Warning: a service with profiles is judged and not started, as by Compose without --profile.",

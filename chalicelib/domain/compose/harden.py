@@ -7,69 +7,26 @@ Docker's default seccomp and AppArmor profiles always stay. Volume labels never 
 Compose would ask whether to recreate, and so empty, a volume whose definition changed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.domain.compose.attach import (
+    check_host_ports,
+    network_aliases,
+    networks_of,
+    published_ports,
+    replicas,
+    route,
+    with_networks,
+    with_ports,
+)
 from chalicelib.domain.compose.findings import Verdict
 from chalicelib.domain.compose.interpolate import Interpolation
-from chalicelib.domain.compose.policy import DEFAULT_NETWORK, EDGE_NETWORK, Project
-from chalicelib.domain.compose.ports import Port, exposed_ports
+from chalicelib.domain.compose.policy import Project
+from chalicelib.domain.compose.release import OUR_PREFIX, Network, PublishedPort, Release, Routed
 
 _MEGABYTE = 2**20
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """Limits for a service whose author gave none."""
-
-    cpu_millis: int = 500
-    memory_mb: int = 512
-    pids: int = 512
-
-
-@dataclass(frozen=True)
-class PublishedPort:
-    """A fixed port of the host that the release takes. `ip` is empty for all addresses."""
-
-    ip: str
-    port: int
-    protocol: str
-
-
-@dataclass(frozen=True)
-class Routed:
-    """What the edge sends requests to."""
-
-    service: str
-    port: int
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network to make on the host before Compose runs; the edge joins where `edge` is true."""
-
-    name: str
-    edge: bool
-    internal: bool = False
-
-
-@dataclass(frozen=True)
-class Release:
-    """Whose release the document is, and what it may do."""
-
-    service_id: str
-    number: int
-    publish_ports: bool
-    defaults: Defaults
-    expose: tuple[str | None, int] | None = None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {"slipway.service": self.service_id, "slipway.release": str(self.number)}
-
-    def network_name(self, key: str) -> str:
-        return self.service_id if key == DEFAULT_NETWORK else f"{self.service_id}-{key}"
 
 
 @dataclass(frozen=True)
@@ -86,143 +43,60 @@ class Hardened:
 
 
 def hardened(project: Project, release: Release, variables: Interpolation, verdict: Verdict) -> Hardened:
-    routed = _routed(project, release, verdict)
-    finished = {
-        name for service in project.services.values() for name, how in service.get("depends_on", {}).items()
-        if how["condition"] == "service_completed_successfully"
-    }  # fmt: skip
-    aliases = _link_aliases(project)
-    published: list[PublishedPort] = []
-    services = {}
-    for name, service in project.services.items():
-        done = _limited(name, service, release, verdict)
-        done |= {"environment": _environment(name, service, variables)}
-        done |= {"restart": _restart(service, once=name in finished)}
-        done |= {"logging": service.get("logging") or {}, "labels": service.get("labels", {}) | release.labels}
-        done["logging"] = _rotated(done["logging"])
-        done |= _ported(name, service, release, routed, published, verdict)
-        done |= _connected(name, service, release, routed, aliases.get(name, ()))
-        done |= _given_files(service)
-        services[name] = _tidied(service, done, project)
-    _check_free(services, published, verdict)
-    document = _document(project, release, services, variables, verdict)
+    routed = route(project, release, verdict)
+    services = _services(project, release, routed, variables, verdict)
+    published = published_ports(services)
+    check_host_ports(services, published, verdict)
     return Hardened(
-        document=document,
-        images=tuple(dict.fromkeys(service["image"] for service in services.values() if "image" in service)),
+        document=_document(project, release, services, variables, verdict),
+        images=tuple(dict.fromkeys(service["image"] for service in services.values())),
         routed=routed,
-        published=tuple(published),
-        networks=_networks(project, release, services, routed),
+        published=published,
+        networks=networks_of(project, release, services, routed),
         cpu_millis=sum(_cpu_millis(service) for service in services.values()),
         memory_mb=sum(_memory_mb(service) for service in services.values()),
     )
 
 
-def replicas(service: Mapping[str, Any]) -> int:
-    return int(service.get("deploy", {}).get("replicas", 1))
-
-
-# Routing
-
-
-def _routed(project: Project, release: Release, verdict: Verdict) -> Routed | None:
-    if release.expose is None:
-        return _first_http(project)
-    name, port = release.expose
-    if name is None:
-        name = _listener(project, port)
-    service = project.services.get(name)
-    if service is None:
-        verdict.refuse("expose.service", "expose", "name a service of the file that has no profiles")
-        return None
-    if service.get("network_mode"):
-        verdict.refuse("expose.service", "expose", "a service with network_mode none cannot be routed to")
-    return Routed(name, port)
-
-
-def _first_http(project: Project) -> Routed | None:
-    for key in ("ports", "expose"):
-        for name, service in project.services.items():
-            listed = service.get(key, [])
-            for port in listed if key == "ports" else exposed_ports(listed, ""):
-                if port.looks_http and not service.get("network_mode"):
-                    return Routed(name, port.target)
-    return None
-
-
-def _listener(project: Project, port: int) -> str:
-    """The service that names this port, else the first that names any, else the first."""
+def _services(
+    project: Project, release: Release, routed: Routed | None, variables: Interpolation, verdict: Verdict
+) -> dict[str, dict[str, Any]]:
+    once = _run_once(project)
+    aliases = network_aliases(project)
+    services = {}
     for name, service in project.services.items():
-        if any(known.target == port for known in _known_ports(service)):
-            return name
-    return next(
-        (name for name, service in project.services.items() if service.get("ports")), next(iter(project.services), "")
-    )
+        done = {
+            **_limited(name, service, release, verdict),
+            "environment": _environment(name, service, variables),
+            "restart": _restart(service, once=name in once),
+            "logging": _rotated(service.get("logging", {})),
+            "labels": service.get("labels", {}) | release.labels,
+            "configs": _given_files(service),
+            "depends_on": _dependencies(service, project),
+            **_named(service),
+            **with_ports(name, service, release, routed, verdict),
+            **with_networks(name, service, release, routed, aliases[name]),
+        }
+        services[name] = _tidied({**service, **done})
+    return services
 
 
-def _known_ports(service: Mapping[str, Any]) -> Iterator[Port]:
-    yield from service.get("ports", [])
-    yield from exposed_ports(service.get("expose", []), "")
-
-
-# Ports
-
-
-def _ported(
-    name: str,
-    service: dict[str, Any],
-    release: Release,
-    routed: Routed | None,
-    taken: list[PublishedPort],
-    verdict: Verdict,
-) -> dict[str, Any]:
-    ports: list[Port] = service.get("ports", [])
-    kept = []
-    inside = list(service.get("expose", []))
-    for port in ports:
-        if release.publish_ports and port.published:
-            if (written := _long_form(port)) not in kept:
-                kept.append(written)
-                taken.append(PublishedPort(port.ip, port.published, port.protocol))
-            continue
-        inside.append(str(port.target) if port.protocol == "tcp" else f"{port.target}/{port.protocol}")
-        is_routed = (
-            routed is not None and (routed.service, routed.port) == (name, port.target) and port.protocol == "tcp"
-        )
-        verdict.warn(port.path, "port-not-published", _instead(port, is_routed, release.publish_ports))
-    return {"ports": kept, "expose": list(dict.fromkeys(inside))}
-
-
-def _instead(port: Port, is_routed: bool, may_publish: bool) -> str:
-    why = "only a fixed host port can be published" if may_publish else "host ports are not published"
-    if is_routed:
-        return f"{why}; port {port.target} is reached by the service's name on the web"
-    return f"{why}; port {port.target} is reached by the project's own services only"
-
-
-def _long_form(port: Port) -> dict[str, Any]:
-    address = {"host_ip": port.ip} if port.ip else {}
+def _run_once(project: Project) -> set[str]:
     return {
-        "mode": "ingress",
-        **address,
-        "target": port.target,
-        "published": str(port.published),
-        "protocol": port.protocol,
+        name
+        for service in project.services.values()
+        for name, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
     }
 
 
-def _check_free(services: Mapping[str, Any], published: list[PublishedPort], verdict: Verdict) -> None:
-    for index, port in enumerate(published):
-        if any(_clash(port, other) for other in published[:index]):
-            verdict.refuse("services", "port", f"host port {port.port} is published twice; publish it once")
-    for name, service in services.items():
-        if service.get("ports") and replicas(service) > 1:
-            verdict.refuse(f"services.{name}.ports", "replicas", "run one replica, or publish no fixed host port")
-
-
-def _clash(one: PublishedPort, other: PublishedPort) -> bool:
-    everywhere = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    same_address = one.ip == other.ip or one.ip in everywhere or other.ip in everywhere
-    return (one.port, one.protocol) == (other.port, other.protocol) and same_address
+def _named(service: dict[str, Any]) -> dict[str, str]:
+    """A host name with dots becomes a name and a domain: Docker answers on the network to the name alone, so
+    that nobody's container can answer to a public name."""
+    if "hostname" not in service:
+        return {}
+    name, _, domain = service["hostname"].partition(".")
+    return {"hostname": name, "domainname": service.get("domainname", domain)}
 
 
 # Limits
@@ -310,7 +184,7 @@ def _rotated(logging: dict[str, Any]) -> dict[str, Any]:
     return {"driver": logging.get("driver", "json-file"), "options": options}
 
 
-def _given_files(service: dict[str, Any]) -> dict[str, Any]:
+def _given_files(service: dict[str, Any]) -> list[dict[str, str]]:
     """Secrets become configs under /run/secrets: Compose reads a secret's text only from files or its own
     environment, and on the host it has neither."""
     given = [{"source": entry["source"]} | _at(entry, "/", entry["source"]) for entry in service.get("configs", [])]
@@ -318,7 +192,7 @@ def _given_files(service: dict[str, Any]) -> dict[str, Any]:
         {"source": _secret(entry["source"])} | _at(entry, "/run/secrets/", entry["source"])
         for entry in service.get("secrets", [])
     ]
-    return {"configs": given}
+    return given
 
 
 def _at(entry: dict[str, Any], folder: str, name: str) -> dict[str, str]:
@@ -327,37 +201,7 @@ def _at(entry: dict[str, Any], folder: str, name: str) -> dict[str, str]:
 
 
 def _secret(name: str) -> str:
-    return f"secret-{name}"
-
-
-def _connected(
-    name: str, service: dict[str, Any], release: Release, routed: Routed | None, aliases: tuple[str, ...]
-) -> dict[str, Any]:
-    if service.get("network_mode"):
-        return {}
-    own = service.get("networks") or {DEFAULT_NETWORK: {}}
-    networks = {key: list(entry.get("aliases", [])) for key, entry in own.items()}
-    for known in networks.values():
-        known.extend(aliases)
-    if routed is not None and routed.service == name:
-        edge = DEFAULT_NETWORK if DEFAULT_NETWORK in networks else EDGE_NETWORK
-        networks.setdefault(edge, []).append(release.service_id)
-    return {
-        "networks": {key: {"aliases": list(dict.fromkeys(known))} if known else None for key, known in networks.items()}
-    }
-
-
-def _link_aliases(project: Project) -> dict[str, tuple[str, ...]]:
-    """Other names a service is called by: its container_name, which is dropped, and the aliases of links."""
-    names: dict[str, list[str]] = {name: [] for name in project.services}
-    for name, service in project.services.items():
-        if "container_name" in service:
-            names[name].append(service["container_name"])
-        for link in service.get("links", []):
-            target, _, alias = link.partition(":")
-            if alias and target in names:
-                names[target].append(alias)
-    return {name: tuple(aliases) for name, aliases in names.items()}
+    return f"{OUR_PREFIX}secret-{name}"
 
 
 _FOLDED = {
@@ -365,12 +209,14 @@ _FOLDED = {
 }  # fmt: skip
 
 
-def _tidied(service: dict[str, Any], done: dict[str, Any], project: Project) -> dict[str, Any]:
-    """One service in the document: folded keys gone, empty ones too, in the order they were written."""
-    merged = {key: value for key, value in {**service, **done}.items() if key not in _FOLDED}
-    merged["depends_on"] = _dependencies(service, project)
+def _tidied(service: dict[str, Any]) -> dict[str, Any]:
+    """One service in the document, without the keys folded into others and those that say nothing."""
     # `command: []` and `entrypoint: []` clear the image's own; any other empty value says nothing.
-    return {key: value for key, value in merged.items() if key in _CLEARING or value not in ({}, [], None, "")}
+    return {
+        key: value
+        for key, value in service.items()
+        if key not in _FOLDED and (key in _CLEARING or value not in ({}, [], None, ""))
+    }
 
 
 _CLEARING = ("command", "entrypoint")
@@ -418,17 +264,3 @@ def _contents(project: Project, variables: Interpolation, verdict: Verdict) -> d
                 verdict.refuse(path, "wrong-type", "write some content, or environment with a variable's name")
             contents[name if key == "configs" else _secret(name)] = content or ""
     return contents
-
-
-def _networks(
-    project: Project, release: Release, services: dict[str, Any], routed: Routed | None
-) -> tuple[Network, ...]:
-    used = dict.fromkeys(key for service in services.values() for key in service.get("networks", {}))
-    edge = None
-    if routed is not None:
-        joined = services.get(routed.service, {}).get("networks", {})
-        edge = DEFAULT_NETWORK if DEFAULT_NETWORK in joined else EDGE_NETWORK
-    return tuple(
-        Network(release.network_name(key), key == edge, bool(project.networks.get(key, {}).get("internal")))
-        for key in used
-    )

@@ -23,6 +23,7 @@ from chalicelib.domain.compose.values import (
 VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SOCKET = re.compile(r"(docker|podman|containerd|crio)[\w.-]*\.sock", re.IGNORECASE)
 _SHORT_OPTIONS = {"rw", "ro", "nocopy", "z", "Z", "cached", "delegated", "consistent"}
+_MOST_MOUNTS = 100
 _SYSTEM_TARGETS = ("/proc", "/sys", "/dev")
 _TMPFS_OPTION = (
     r"(size=\d{1,12}[kKmMgG]?|mode=[0-7]{3,4}|uid=\d{1,10}|gid=\d{1,10}|nr_inodes=\d{1,10}[kKmMgG]?"
@@ -39,7 +40,7 @@ def volumes(value: Any, path: str, verdict: Verdict) -> Any:
     if not isinstance(value, list):
         return wrong(value, path, verdict, "a list of volumes")
     found: list[Any] = []
-    for index, item in enumerate(few(value, path, verdict)):
+    for index, item in enumerate(few(value, path, verdict, _MOST_MOUNTS)):
         mount = _mount(item, under(path, index), verdict)
         if mount is not DROP and mount not in found:
             found.append(mount)
@@ -103,8 +104,6 @@ _LONG = table(
 
 
 def _long(item: dict[str, Any], path: str, verdict: Verdict) -> Any:
-    if verdict.ours and item.get("bind") == {"selinux": "z"}:
-        item = {key: value for key, value in item.items() if key != "bind"}
     return _judged(_LONG(item, path, verdict), path, verdict)
 
 

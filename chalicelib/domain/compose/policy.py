@@ -10,6 +10,7 @@ from typing import Any
 
 from chalicelib.domain.compose.findings import Verdict, under
 from chalicelib.domain.compose.mounts import VOLUME_NAME
+from chalicelib.domain.compose.release import DEFAULT_NETWORK, OUR_PREFIX
 from chalicelib.domain.compose.service_keys import read_service
 from chalicelib.domain.compose.values import (
     DROP,
@@ -25,8 +26,6 @@ from chalicelib.domain.compose.values import (
 )
 
 _MOST_SERVICES = 50
-DEFAULT_NETWORK = "default"
-EDGE_NETWORK = "slipway-edge"
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ def _check_name(name: str, path: str, rule: str, verdict: Verdict) -> None:
             network_name(name, path, verdict)
     elif not VOLUME_NAME.fullmatch(name) or (len(name) == 1 and rule == "volume-name"):
         verdict.refuse(path, rule, "use letters, digits, _, . and -, beginning with a letter or digit, two at least")
-    elif name == EDGE_NETWORK and not verdict.ours:
-        verdict.refuse(path, "reserved-name", "choose another name; Slipway uses this one")
+    elif name.startswith(OUR_PREFIX) and not verdict.ours:
+        verdict.refuse(path, "reserved-name", "choose a name that does not begin with slipway-")
 
 
 def _external(value: Any, path: str, verdict: Verdict) -> Any:

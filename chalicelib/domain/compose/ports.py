@@ -14,7 +14,8 @@ _SHORT = re.compile(
     re.ASCII,
 )
 _MOST_IN_RANGE = 100
-_HIGHEST: Final = 65535
+_MOST_PORTS = 200
+HIGHEST_PORT: Final = 65535
 
 # Ports of databases, queues, mail and shells: published in many files, and never what a browser is routed to.
 NOT_HTTP: Final = frozenset({
@@ -43,10 +44,10 @@ def ports(value: Any, path: str, verdict: Verdict) -> Any:
     if not isinstance(value, list):
         return wrong(value, path, verdict, "a list of ports")
     found: list[Port] = []
-    for index, item in enumerate(few(value, path, verdict)):
+    for index, item in enumerate(few(value, path, verdict, _MOST_PORTS)):
         at = under(path, index)
         found += _long(item, at, verdict) if isinstance(item, dict) else _short(item, at, verdict)
-    return found
+    return few(found, path, verdict, _MOST_PORTS)
 
 
 def exposed(value: Any, path: str, verdict: Verdict) -> Any:
@@ -135,7 +136,7 @@ def _span(written: str, lowest: int = 1) -> range | None:
     if parts is None:
         return None
     first, last = int(parts[1]), int(parts[2] or parts[1])
-    return range(first, last + 1) if lowest <= first <= last <= _HIGHEST else None
+    return range(first, last + 1) if lowest <= first <= last <= HIGHEST_PORT else None
 
 
 def _address(ip: str) -> bool:

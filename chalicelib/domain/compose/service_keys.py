@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from chalicelib.domain.compose import mounts, ports
+from chalicelib.domain.compose.command_line import foreseen
 from chalicelib.domain.compose.findings import Verdict, under
 from chalicelib.domain.compose.values import (
     DROP,
@@ -76,9 +77,17 @@ def image(value: Any, path: str, verdict: Verdict) -> Any:
 
 
 def command(value: Any, path: str, verdict: Verdict) -> Any:
-    if value is None or isinstance(value, str):
-        return DROP if value is None else value
-    return list_of(text)(value, path, verdict)
+    if value is None:
+        return DROP
+    if not isinstance(value, str):
+        return list_of(text)(value, path, verdict)
+    outcome = foreseen(value)
+    if outcome == "broken":
+        verdict.refuse(path, "wrong-type", "close its quotes, or write a list of words: [sh, -c, ...]")
+    elif outcome == "cut":
+        message = "Compose drops everything from the first ; & | < or > on; for a shell write a list: [sh, -c, ...]"
+        verdict.warn(path, "command-cut", message)
+    return value
 
 
 def environment(value: Any, path: str, verdict: Verdict) -> Any:
@@ -319,6 +328,16 @@ def _extra_host(name: str, address: Any, path: str, verdict: Verdict) -> Any:
     return DROP if read is DROP else f"{name}={read}"
 
 
+def _hostname(value: Any, path: str, verdict: Verdict) -> Any:
+    """The first label answers on the networks; what follows a dot is the domain."""
+    if not isinstance(value, str):
+        return wrong(value, path, verdict, "a host name")
+    name, dot, domain = value.partition(".")
+    if dot and not re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,10}", domain, re.ASCII):
+        return wrong(value, path, verdict, "a host name")
+    return DROP if network_name(name, path, verdict) is DROP else value
+
+
 def _container_name(value: Any, path: str, verdict: Verdict) -> Any:
     """Two customers may not fight over a name; inside the project the service still answers to it."""
     read = network_name(value, path, verdict)
@@ -405,7 +424,7 @@ SERVICE: dict[str, Reader] = {
     "restart": optional(_restart),
     "profiles": optional(set_of(text)),
     "container_name": optional(_container_name),
-    "hostname": optional(network_name),
+    "hostname": optional(_hostname),
     "domainname": optional(matching(r"[A-Za-z0-9.-]{1,253}", "a domain name")),
     "user": matching(r"[A-Za-z0-9_.:-]{1,100}", "a user such as 1000:1000, as text"),
     "group_add": optional(set_of(_option_text)),

@@ -233,10 +233,10 @@ def network_name(value: Any, path: str, verdict: Verdict) -> Any:
     return value
 
 
-def few(values: Any, path: str, verdict: Verdict) -> Any:
-    if len(values) <= _MOST_ENTRIES:
+def few(values: Any, path: str, verdict: Verdict, most: int = _MOST_ENTRIES) -> Any:
+    if len(values) <= most:
         return values
-    verdict.refuse(path, "too-many", f"keep at most {_MOST_ENTRIES} entries")
+    verdict.refuse(path, "too-many", f"keep at most {most} entries")
     return type(values)()
 
 

@@ -151,6 +151,7 @@ IN_A_SERVICE = {
     "another service's address as host name": ("hostname: svc_0000000000000000", "reserved-name"),
     "another service's address as container": ("container_name: svc_0000000000000000", "reserved-name"),
     "another service's address by a variable": ("hostname: svc_${X:-0000000000000000}", "reserved-name"),
+    "another service's address before a dot": ("hostname: svc_0000000000000000.example.com", "reserved-name"),
     "a public name": ("networks: {default: {aliases: [acme.example.com]}}", "reserved-name"),
     "a network outside": ("networks: [other]", "undefined"),
     "network driver options": ("networks: {default: {driver_opts: {x: y}}}", "network-driver"),
@@ -210,6 +211,9 @@ WHOLE = {
     "a service named as a public name": ("services: {acme.example.com: {image: app}}", "service-name"),
     "a service with a path in its name": ("services: {'../../x': {image: app}}", "service-name"),
     "our network's key": ("services: {web: {image: app}}\nnetworks: {slipway-edge: {}}", "reserved-name"),
+    "our secrets' key": (
+        "services: {web: {image: app}}\nconfigs: {slipway-secret-pw: {content: x}}", "reserved-name",
+    ),
     "a top-level key from the future": ("services: {web: {image: app}}\nescape: {}", "unknown-key"),
     "a link alias as another's address": (
         "services: {web: {image: app, links: ['db:svc_0000000000000000']}, db: {image: app}}", "reserved-name",

@@ -1,6 +1,8 @@
 """What a plan adds, changes and answers beside the document."""
 
+import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -174,11 +176,43 @@ def test_secrets_become_files_under_run_secrets(planned: Planned, refused: Refus
 
     document = planned(text, {"PW": "a$b"}).document
 
-    assert document["services"]["web"]["configs"] == [{"source": "secret-pw", "target": "/run/secrets/pw"}]
-    assert document["configs"] == {"secret-pw": {"content": "a$$b"}}
+    assert document["services"]["web"]["configs"] == [{"source": "slipway-secret-pw", "target": "/run/secrets/pw"}]
+    assert document["configs"] == {"slipway-secret-pw": {"content": "a$$b"}}
     assert [detail["rule"] for detail in refused(text)] == ["missing-variable"]
     read_only = text.replace("image: w", "image: w, read_only: true")
     assert [detail["rule"] for detail in refused(read_only, {"PW": "x"})] == ["read-only-config"]
+
+
+def test_a_host_name_with_dots_answers_to_its_first_label_alone(planned: Planned) -> None:
+    web = planned("services: {web: {image: w, hostname: mail.example.com}}").document["services"]["web"]
+
+    assert (web["hostname"], web["domainname"]) == ("mail", "example.com")
+
+
+def test_a_port_to_route_to_is_a_port(refused: Refused) -> None:
+    assert [detail["path"] for detail in refused("services: {a: {image: a}}", expose=("a", 0))] == ["expose.port"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"services": {f"s{n}": {"image": "a", "ports": ["1000-1099:1000-1099"] * 2} for n in range(50)}}),
+        json.dumps({"services": {f"s{n}": {"image": "a", "ports": ["1000-1099:1000-1099"] * 150} for n in range(50)}}),
+        json.dumps({"services": {f"s{n}": {"image": "a", "volumes": ["/a"] * 300} for n in range(50)}}),
+        json.dumps({"services": {"a": {"image": "a-" * 200, "ports": ["1" * 100_000], "command": "(" * 100_000}}}),
+        json.dumps({"services": {"a": {"image": "a", "environment": {"A": "${A:-" * 40_000}}}}),
+        json.dumps(
+            {"services": {"a": {"image": "a", "environment": {"A": "${A:-}" * 20_000 + "x" * 100_000 + "$1" * 9}}}}
+        ),
+        json.dumps({"services": {"a": {"image": "a", "environment": {"A": "${A:-{" * 20_000 + "}" * 99_000}}}}),
+    ],
+)
+def test_no_file_of_the_largest_size_takes_long(text: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(ValidationFailed):
+        plan(text, {}, service_id=SERVICE_ID, release=1, publish_ports=True, defaults=Defaults(500, 256, 128))
+
+    assert time.process_time() - began < 3
 
 
 def test_services_that_wait_for_each_other_are_refused(refused: Refused) -> None:
