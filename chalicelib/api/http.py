@@ -60,7 +60,7 @@ Wire = TypeVar("Wire", bound="WireIn")
 class WireIn(BaseModel):
     """A request body: unknown fields are refused, and so are strings for numbers."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib.domain import compose
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound, Unavailable, ValidationFailed
 from chalicelib.domain.job import REAPER_GRACE_SECONDS, Job, Kind
 from chalicelib.domain.panel import Caller, Host
@@ -22,6 +21,9 @@ from chalicelib.domain.service import DeployMethod, Event, HealthCheck, NetworkP
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import finding, new_id, now, parse_time, timestamp
 from chalicelib.wiring import adapters
+
+if TYPE_CHECKING:
+    from chalicelib.domain import compose
 
 log = logging.getLogger("slipway.jobs")
 
@@ -45,7 +47,7 @@ class NewService:
     host_id: str | None = None
 
 
-def create(wanted: NewService, caller: Caller) -> tuple[Service, Job, tuple[compose.Finding, ...]]:
+def create(wanted: NewService, caller: Caller) -> "tuple[Service, Job, tuple[compose.Finding, ...]]":
     """Store a service with its first job, and start it. Nothing is stored if anything is refused."""
     panel = adapters()
     expose = wanted.template.expose if wanted.template else None
@@ -211,7 +213,10 @@ def _left_in(job: Job, service: Service) -> str:
     return job.previous_status if service.release and not job.up_began else "failed"
 
 
-def _plan(service: Service, variables: Mapping[str, str], release: int) -> compose.Plan:
+def _plan(service: Service, variables: Mapping[str, str], release: int) -> "compose.Plan":
+    # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
+    from chalicelib.domain import compose  # noqa: PLC0415
+
     settings = adapters().settings
     return compose.plan(
         service.compose,
@@ -273,7 +278,7 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
     )
 
 
-def _release(service: Service, plan: compose.Plan, job: Job, number: int) -> Release:
+def _release(service: Service, plan: "compose.Plan", job: Job, number: int) -> Release:
     return Release(
         service_id=service.id,
         number=number,
@@ -292,7 +297,7 @@ def _release(service: Service, plan: compose.Plan, job: Job, number: int) -> Rel
     )
 
 
-def _sealed(plan: compose.Plan, service_id: str) -> bytes:
+def _sealed(plan: "compose.Plan", service_id: str) -> bytes:
     return adapters().sealer.seal(zlib.compress(json.dumps(plan.document).encode()), service_id)
 
 

@@ -54,8 +54,17 @@ def preflight(work: Work) -> str:
 
 
 def upload(work: Work) -> str:
-    """The release's files and networks on the host; what Compose makes of them there is judged once more."""
-    return _put_there(work, work.release)
+    """The release's files and networks on the host; what Compose makes of them there is judged once more.
+
+    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has.
+    """
+    answer = _put_there(work, work.release)
+    again = set(work.release.images) - set(answer["built_here"]) if work.job.pull_always else set()
+    wanted = tuple(image for image in work.release.images if image in again or image in answer["missing_images"])
+    if not wanted:
+        return "done"
+    work.job = adapters().jobs.change(work.job, pull=wanted)
+    return "images_missing"
 
 
 def pull(work: Work) -> str:
@@ -66,7 +75,7 @@ def pull(work: Work) -> str:
         lambda name: kit.start_pull(
             release.service_id, work.job.fence, job=name,
             release=release.number,
-            images=release.images,
+            images=work.job.pull,
             wait_s=_WAIT_SECONDS,
         ),
         ImageUnavailable,
@@ -220,7 +229,7 @@ STEPS: dict[str, Callable[..., str]] = {
 }
 
 
-def _put_there(work: Work, release: Release) -> str:
+def _put_there(work: Work, release: Release) -> dict[str, Any]:
     document = work.document(release.number)
     answer = work.ask(
         kit.upload(
@@ -240,7 +249,7 @@ def _put_there(work: Work, release: Release) -> str:
     if findings:
         details = [{"path": found.path, "rule": found.rule, "message": found.message} for found in findings]
         raise PolicyRefused("what Compose resolved on the host is not what was allowed", details)
-    return "images_missing" if answer["missing_images"] or work.job.pull_always else "done"
+    return answer
 
 
 def _bring_up(work: Work, release: Release, kind: str) -> str:

@@ -35,6 +35,7 @@ class Job(Noun):
     previous_release: int = 0
     previous_status: str = "failed"
     pull_always: bool = False
+    pull: tuple[str, ...] = ()
     fence: int
     steps: dict[str, Step] = {}
     up_began: bool = False

@@ -32,8 +32,8 @@ class Expose(Noun):
 
 
 class TemplateHealthCheck(Noun):
-    path: str = Field("/", pattern=r"^/[!-~]*$", max_length=500)
-    timeout_seconds: int = Field(120, ge=1, le=1800)
+    path: str = Field(default="/", pattern=r"^/[!-~]*$", max_length=500)
+    timeout_seconds: int = Field(default=120, ge=1, le=1800)
 
 
 class MinResources(Noun):
@@ -44,8 +44,8 @@ class MinResources(Noun):
 class Template(Noun):
     id: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
     name: str = Field(min_length=1, max_length=100)
-    description: str = Field("", max_length=2000)
-    category: str = Field("devtools", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    description: str = Field(default="", max_length=2000)
+    category: str = Field(default="devtools", pattern=r"^[a-z][a-z0-9-]{0,40}$")
     compose: str = Field(min_length=1)
     variables: tuple[Variable, ...] = ()
     expose: Expose | None = None

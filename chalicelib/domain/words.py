@@ -14,7 +14,8 @@ _ALPHABET = string.ascii_lowercase + string.digits
 class Noun(BaseModel):
     """A frozen record; it changes by `model_copy(update=…)`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when first used: a cold start serves one request, which needs a few of all nouns.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 def new_id(prefix: str) -> str:

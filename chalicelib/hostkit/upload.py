@@ -26,8 +26,13 @@ def upload(request: dict[str, Any]) -> dict[str, Any]:
         places.write(path, request["compose"])
         networks = partial(_ready_networks, service, request["networks"], request["pool"])
         resolved, images, _ = together(partial(_resolved, service, path), partial(_images, request["images"]), networks)
-    missing = [reference for reference, image in images.items() if image is None]
-    return {"resolved": resolved, "missing_images": missing, "images": images}
+    return {
+        "resolved": resolved,
+        "missing_images": [reference for reference, image in images.items() if image is None],
+        # An image without a digest came from no registry, so there is no newer one to be had.
+        "built_here": [reference for reference, image in images.items() if image and not image.get("RepoDigests")],
+        "images": {reference: image and image["Id"] for reference, image in images.items()},
+    }
 
 
 def _resolved(service: str, path: str) -> Any:
@@ -39,9 +44,9 @@ def _resolved(service: str, path: str) -> Any:
     return json.loads(output)
 
 
-def _images(references: list[str]) -> dict[str, str | None]:
+def _images(references: list[str]) -> dict[str, dict[str, Any] | None]:
     inspected = together(*(partial(engine.found, f"/images/{reference}/json") for reference in references))
-    return {reference: image and image["Id"] for reference, image in zip(references, inspected)}  # noqa: B905
+    return dict(zip(references, inspected))  # noqa: B905
 
 
 def _ready_networks(service: str, wanted: list[dict[str, Any]], pool: str) -> None:

@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.template import Template
 from chalicelib.store.table import Lost, Table, delete, put
@@ -51,5 +49,7 @@ class TemplateStore:
 
 @cache
 def _shipped() -> dict[str, Template]:
+    import yaml  # noqa: PLC0415  most requests read no template
+
     found = (Template.model_validate(yaml.safe_load(path.read_text())) for path in _SHIPPED.glob("*.yaml"))
     return {template.id: template for template in found}

@@ -31,7 +31,7 @@ AWS_ERRORS = {
 
 
 def test_every_handler_is_where_its_name_says() -> None:
-    handlers = [*app.app.pure_lambda_functions, *app.app.event_sources]
+    handlers: list[Any] = [*app.app.pure_lambda_functions, *app.app.event_sources]
 
     assert {handler.name for handler in handlers} == {"host_step", "host_call", "reaper"}
     for handler in handlers:

@@ -50,7 +50,7 @@ class FakeHost:
         self.listening = True
         self.answers: dict[str, Any] = {
             "preflight": {"disk_free_mb": 9000, "problems": []},
-            "upload": lambda request: {"resolved": resolved(request), "missing_images": []},
+            "upload": lambda request: {"resolved": resolved(request), "missing_images": [], "built_here": []},
             "start": {"state": "done", "rc": 0, "output": ""},
             "cancel": {"state": "done", "rc": 143, "output": ""},
             "logs": {"entries": [{"container": "app", "message": "last words"}], "truncated": False},

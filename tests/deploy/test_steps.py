@@ -1,7 +1,6 @@
 """The workflow's steps on a host that does what a test says: the good way, each bad way, and everything twice."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ GOOD_WAY = ("Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
 @pytest.fixture
-def host(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
+def host(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     fake = FakeHost()
     monkeypatch.setattr(type(panel), "connected", lambda self, host: fake)
     monkeypatch.setattr(work_module, "POLL_SECONDS", 0.2)
@@ -50,7 +49,8 @@ def created(panel: Panel) -> tuple[Service, Job]:
 
 def step(name: str, job: Job, **more: Any) -> str:
     event = {"step": name, "job_id": job.id, "previous_ended": now(), **more}
-    return functions.host_step(event, None)["outcome"]
+    outcome: str = functions.host_step(event, None)["outcome"]
+    return outcome
 
 
 def walk(job: Job, *names: str) -> None:
@@ -113,6 +113,7 @@ def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHos
     host.answers["upload"] = lambda request: {
         "resolved": resolved(request),
         "missing_images": ["myapp:latest"],
+        "built_here": [],
     }
     walk(job, "Preflight")
 
@@ -121,6 +122,18 @@ def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHos
 
     verb, request = host.asked[-1]
     assert (verb, request["kind"], request["pull"]) == ("start", "pull", ["myapp:latest"])
+
+
+def test_a_redeploy_does_not_pull_what_was_built_on_the_host(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.redeploy(service, ADMIN)
+    host.answers["upload"] = lambda request: {
+        "resolved": resolved(request),
+        "missing_images": [],
+        "built_here": ["myapp:latest"],
+    }
+
+    walk(job, "Preflight", "Upload")
 
 
 def test_an_image_that_cannot_be_pulled_fails_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:
@@ -223,7 +236,7 @@ def test_what_compose_resolves_on_the_host_is_judged_again(panel: Panel, host: F
     def tampered(request: dict[str, Any]) -> dict[str, Any]:
         document = resolved(request)
         document["services"]["app"]["privileged"] = True
-        return {"resolved": document, "missing_images": []}
+        return {"resolved": document, "missing_images": [], "built_here": []}
 
     host.answers["upload"] = tampered
     walk(job, "Preflight")

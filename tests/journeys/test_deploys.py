@@ -30,7 +30,7 @@ services:
   db:
     image: busybox:1
     command: ["sh", "-c", "test -e /data/greeting || echo hello from the database >/data/greeting; exec httpd -f -p 8000 -h /data"]
-    healthcheck: {test: [CMD, nc, -z, 127.0.0.1, "8000"], interval: 1s, timeout: 2s, retries: 10}
+    healthcheck: {test: wget -q -O /dev/null http://127.0.0.1:8000/greeting, interval: 1s, timeout: 2s, retries: 10}
     volumes: ["rows:/data"]
     networks: [inner]
     stop_signal: SIGKILL

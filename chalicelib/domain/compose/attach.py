@@ -15,7 +15,6 @@ from chalicelib.domain.compose.release import (
     Routed,
 )
 
-
 _MOST_PUBLISHED = 400
 
 

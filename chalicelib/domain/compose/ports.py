@@ -47,6 +47,8 @@ def ports(value: Any, path: str, verdict: Verdict) -> Any:
     for index, item in enumerate(few(value, path, verdict, _MOST_PORTS)):
         at = under(path, index)
         found += _long(item, at, verdict) if isinstance(item, dict) else _short(item, at, verdict)
+        if len(found) > _MOST_PORTS:
+            break
     return few(found, path, verdict, _MOST_PORTS)
 
 
