@@ -7,6 +7,7 @@ announces it and takes a fencing number, which the host compares before it chang
 import json
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,10 +85,7 @@ class Work:
     def say(self, message: str) -> None:
         """Show, in the job, what this step waits for."""
         step = self.job.steps[self.step].model_copy(update={"message": self.redactor.clean(message)})
-        try:
-            self.job = adapters().jobs.change(self.job, steps={**self.job.steps, self.step: step})
-        except Lost as error:  # somebody asked to cancel: the next look finds that
-            log.info("job %s: %s", self.job.id, error.message)
+        self.job = adapters().jobs.change(self.job, steps={**self.job.steps, self.step: step})
 
     def stop_if_told(self) -> None:
         """Raise `Cancelled` or `DeadlinePassed` if the job shall not go on. Looks again each time."""
@@ -158,6 +156,11 @@ def attempt(step: str, job_id: str, previous_ended: str) -> Iterator[Work | None
         yield work
     except SlipwayError as error:
         raise _recorded(work, error) from None
+    except Exception as error:
+        # A fault of ours. What it says may hold a secret, and Step Functions keeps what a function raises.
+        log.error("job %s: %s: %s", job.id, step, work.redactor.clean(traceback.format_exc()))
+        fault = SlipwayError(f"a fault in Slipway ({type(error).__name__} in {step}); its log says more")
+        raise _recorded(work, fault) from None
 
 
 def _begin(job: Job, step: str, previous_ended: str) -> Job:
@@ -193,14 +196,11 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
     if step and not current.is_over:
         failed = step.model_copy(update={"status": "failed", "ended_at": now(), "message": told.message})
         first = {"code": told.code, "message": told.message, "details": told.details, "step": work.step}
-        try:
-            adapters().jobs.change(
-                current,
-                steps={**current.steps, work.step: failed},
-                error=current.error if work.step in _ENDINGS else first,
-            )
-        except Lost as lost:
-            log.warning("job %s: its error could not be recorded now: %s", work.job.id, lost.message)
+        adapters().jobs.change(
+            current,
+            steps={**current.steps, work.step: failed},
+            error=current.error if work.step in _ENDINGS else first,
+        )
     return told
 
 

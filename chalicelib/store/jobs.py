@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from chalicelib.domain.errors import LeaseLost, NotFound
+from chalicelib.domain.errors import LeaseLost, NotFound, Unavailable
 from chalicelib.domain.job import Job, Step
 from chalicelib.domain.words import now
 from chalicelib.store.records import attributes
 from chalicelib.store.table import Key, Lost, Table, delete, put, update
+
+
+_ATTEMPTS = 3
 
 
 class JobStore:
@@ -62,7 +65,13 @@ class JobStore:
         return self._save(job, changed)
 
     def change(self, job: Job, **changes: Any) -> Job:
-        return self._save(job, job.model_copy(update={**changes, "version": job.version + 1}))
+        """The job with `changes`, whoever else changed other fields of it meanwhile (asked to cancel it, say)."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._save(job, job.model_copy(update={**changes, "version": job.version + 1}))
+            except Lost:
+                job = self.get(job.id)
+        raise Unavailable(f"job {job.id} is being changed by others all the time")
 
     def request_cancel(self, job_id: str) -> Job:
         """Ask the job to stop; a job that is over stays as it is."""

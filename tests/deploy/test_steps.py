@@ -262,6 +262,17 @@ def test_secrets_leave_no_trace_in_errors(panel: Panel, host: FakeHost) -> None:
     assert "[redacted]" in error.value.message
 
 
+def test_a_fault_of_ours_is_a_failed_step_and_keeps_its_words_to_the_log(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    host.answers["preflight"] = {"surprise": "canary-secret"}
+
+    with pytest.raises(SlipwayError, match="KeyError in Preflight") as error:
+        step("Preflight", job)
+    walk_failure(job, error.value)
+
+    assert panel.jobs.get(job.id).steps["Preflight"].status == "failed"
+
+
 def test_a_cancelled_job_kills_what_runs_on_the_host_and_says_so(panel: Panel, host: FakeHost) -> None:
     service, job = created(panel)
     walk(job, "Preflight", "Upload")

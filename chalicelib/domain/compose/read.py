@@ -77,10 +77,8 @@ class _Reader:
         if depth > _MOST_DEPTH:
             raise found("", "too-deep", f"{_at(event)}: nested deeper than {_MOST_DEPTH} levels")
         if isinstance(event, events.AliasEvent):
-            node, weight = self._aliased(event, depth)
-        else:
-            node, weight = self._written(event, depth)
-        return node, weight
+            return self._aliased(event, depth)
+        return self._written(event, depth)
 
     def _aliased(self, event: Any, depth: int) -> tuple[Any, _Weight]:
         if event.anchor not in self._anchors:
