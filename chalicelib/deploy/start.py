@@ -9,7 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,10 @@ def redeploy(service: Service, caller: Caller) -> Job:
     """Run the service again, with the newest images of its tags."""
     panel = adapters()
     number = service.last_release + 1
-    variables = variables_of(service)
-    plan = _plan(service, variables, number)
+    plan = _plan(service, variables_of(service), number)
+    if service.release:
+        document = compose.keep_unchanged(plan.document, document_of(service.id, service.release))
+        plan = replace(plan, document=document)
     job = _job(service, "redeploy", caller, release=number, pull_always=True)
     panel.services.begin(
         service,

@@ -158,7 +158,7 @@ def attempt(step: str, job_id: str, previous_ended: str) -> Iterator[Work | None
         raise _recorded(work, error) from None
     except Exception as error:
         # A fault of ours. What it says may hold a secret, and Step Functions keeps what a function raises.
-        log.error("job %s: %s: %s", job.id, step, work.redactor.clean(traceback.format_exc()))
+        log.error("job %s: %s: %s", job.id, step, work.redactor.clean(traceback.format_exc()))  # noqa: TRY400
         fault = SlipwayError(f"a fault in Slipway ({type(error).__name__} in {step}); its log says more")
         raise _recorded(work, fault) from None
 

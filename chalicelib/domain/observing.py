@@ -11,7 +11,8 @@ from chalicelib.domain.service import Observation, Status
 Container = dict[str, Any]
 Verdict = Literal["healthy", "starting", "failed"]
 
-# Restarted this often within one deploy is a crash loop, whatever it is doing at this instant.
+# Being restarted for at least this many times is a crash loop. The count alone is not: an unchanged container is kept
+# by a redeploy, with the restarts of all its life.
 CRASH_LOOP_RESTARTS = 3
 
 
@@ -32,7 +33,7 @@ def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[
     if missing:
         return "starting", f"no container yet for {', '.join(sorted(missing))}"
     for container in containers:
-        if container["restart_count"] >= CRASH_LOOP_RESTARTS:
+        if container["state"] == "restarting" and container["restart_count"] >= CRASH_LOOP_RESTARTS:
             return "failed", f"{container['service']} keeps crashing: {_ending(container)}"
         if _is_broken(container) and container["state"] != "restarting":
             return "failed", f"{container['service']} {_ending(container)}"

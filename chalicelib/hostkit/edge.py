@@ -25,8 +25,8 @@ DEFAULT_POOL = "10.201.0.0/16"
 
 def edge(request: dict[str, Any]) -> dict[str, Any]:
     asked = {name: request.get(name) for name in ("image", "http_port", "https_port", "tls", "email")}
+    image = _image(request["image"])  # before the lock: a pull may take minutes, and routes need it
     with whole_host("edge"):
-        image = _image(request["image"])
         for folder in (places.ROUTES, places.EDGE + "/run", places.EDGE + "/data"):
             os.makedirs(folder, exist_ok=True)
         places.write(caddy.SETTINGS, json.dumps(asked))

@@ -20,7 +20,6 @@ from .refusals import Refused
 
 POLL_S = 0.015
 TERM_S = 5.0
-KEPT_DAYS = 14
 TAIL_BYTES = 1 << 16
 
 
@@ -29,12 +28,12 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
     places.service_id(request["service"])
     folder = _folder(request)
     refuse_stale(request["service"], request["fence"])
-    _prune()
     if not _taken(folder):
         return job(request)
+    _tidy()
     asked = {name: request[name] for name in ("service", "fence", "kind", "release")}
     places.write(folder + "/start", json.dumps({**asked, "at": time.time()}))
-    from . import runner  # noqa: PLC0415 - only who begins a job pays for what runs it
+    from . import runner  # noqa: PLC0415 - only who begins a job pays for what it takes
 
     ended = runner.detach(folder, request)
     select.select([ended], [], [], request.get("wait_s", 0))
@@ -93,6 +92,13 @@ def _folder(request: dict[str, Any]) -> str:
     return f"{places.JOBS}/{places.job_name(request['job'])}"
 
 
+def _tidy() -> None:
+    from .prune import prune  # noqa: PLC0415 - only who begins a job pays for what it takes
+
+    known = [f"{places.JOBS}/{name}" for name in os.listdir(places.JOBS)]
+    prune({folder for folder in known if state(folder) == "running"})
+
+
 def _taken(folder: str) -> bool:
     os.makedirs(places.JOBS, exist_ok=True)
     try:
@@ -144,13 +150,3 @@ def _tail(path: str, lines: int) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-
-
-def _prune() -> None:
-    import shutil  # noqa: PLC0415
-
-    oldest = time.time() - KEPT_DAYS * 86400
-    for name in os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []:
-        folder = f"{places.JOBS}/{name}"
-        if os.stat(folder).st_mtime < oldest and state(folder) != "running":
-            shutil.rmtree(folder, ignore_errors=True)

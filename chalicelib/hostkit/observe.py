@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
-from . import cgroups, clock, engine, places, plain_http
+from . import clock, engine, places, plain_http
+from .measure import measured
 from .together import together
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -17,21 +17,27 @@ SERVER_ERROR = 500
 def observe(request: dict[str, Any]) -> dict[str, Any]:
     """Each service asked for, with its containers; an unknown one has none."""
     services = [places.service_id(service) for service in request["services"]]
+    sizes, probes = bool(request.get("storage")), request.get("probe") or {}
     listed = _listed(services)
-    details = dict(together(*(partial(_inspected, row["Id"], request) for row in listed)))
-    images = _digests({detail["Image"] for detail in details.values() if detail})
-    volumes = _volume_sizes() if request.get("storage") else {}
-    answer = {}
-    for service in services:
-        known = [details[row["Id"]] for row in listed if row["Labels"]["slipway.service"] == service]
-        containers = [detail for detail in known if detail]  # one may have gone since the listing
-        probe = (request.get("probe") or {}).get(service)
-        answer[service] = {
-            "containers": [_container(detail, images) for detail in containers],
-            "storage_mb": _storage(containers, volumes) if request.get("storage") else None,
-            "probe": _probed(containers, probe) if probe else None,
+    details = dict(together(*(partial(_inspected, row["Id"], sizes) for row in listed)))
+    present = [detail for detail in details.values() if detail]  # one may have gone since the listing
+    images, used = _digests({detail["Image"] for detail in present}), measured(present, request.get("window_ms") or 0)
+    volumes = _volume_sizes() if sizes else {}
+    of = {name: [detail for detail in present if _service(detail) == name] for name in services}
+    probed = dict(together(*(partial(_probed, name, of[name], probes[name]) for name in services if name in probes)))
+    answer = {
+        name: {
+            "containers": [_container(detail, images, used.get(detail["Id"]) or {}) for detail in of[name]],
+            "storage_mb": _storage(of[name], volumes) if sizes else None,
+            "probe": probed.get(name),
         }
+        for name in services
+    }
     return {"at": clock.now(), "services": answer}
+
+
+def _service(detail: dict[str, Any]) -> str:
+    return str(detail["Config"]["Labels"]["slipway.service"])
 
 
 def _listed(services: list[str]) -> list[dict[str, Any]]:
@@ -40,46 +46,8 @@ def _listed(services: list[str]) -> list[dict[str, Any]]:
     return [row for row in rows if row["Labels"]["slipway.service"] in services]
 
 
-def _inspected(container: str, request: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    detail = engine.found(f"/containers/{container}/json", **({"size": 1} if request.get("storage") else {}))
-    if detail and detail["State"]["Running"]:
-        detail["Measured"] = _measured(container, detail, request.get("window_ms") or 0)
-    return container, detail
-
-
-def _measured(container: str, detail: dict[str, Any], window_ms: int) -> dict[str, Any] | None:
-    pid = detail["State"]["Pid"]
-    first = _sample(container, pid)
-    if first is None:
-        return None
-    if window_ms:
-        time.sleep(window_ms / 1000)
-        second = _sample(container, pid)
-        if second is None:
-            return None
-        elapsed, used = second["at"] - first["at"], second["cpu"] - first["cpu"]
-        return {"cpu": used / elapsed if elapsed > 0 else None, "memory": second["memory"]}
-    elapsed = first["at"] - clock.nanoseconds(detail["State"]["StartedAt"])
-    return {"cpu": first["cpu"] / elapsed if elapsed > 0 else None, "memory": first["memory"]}
-
-
-def _sample(container: str, pid: int) -> cgroups.Sample | None:
-    return cgroups.sample(pid) or _engine_sample(container)
-
-
-def _engine_sample(container: str) -> cgroups.Sample | None:
-    stats = engine.found(f"/containers/{container}/stats", **{"stream": "false", "one-shot": "true"})
-    if not stats or "usage" not in (stats.get("memory_stats") or {}):
-        return None  # it ended meanwhile
-    memory = stats["memory_stats"]
-    details = memory.get("stats") or {}
-    # cgroup v1 and v2 name the page cache that could be dropped differently
-    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return {
-        "at": clock.nanoseconds(stats["read"]),
-        "cpu": stats["cpu_stats"]["cpu_usage"]["total_usage"],
-        "memory": max(0, memory["usage"] - cache),
-    }
+def _inspected(container: str, sizes: bool) -> tuple[str, dict[str, Any] | None]:
+    return container, engine.found(f"/containers/{container}/json", **({"size": 1} if sizes else {}))
 
 
 def _digests(images: set[str]) -> dict[str, list[str]]:
@@ -88,10 +56,9 @@ def _digests(images: set[str]) -> dict[str, list[str]]:
     return {image: (found or {}).get("RepoDigests") or [] for image, found in zip(ordered, inspected)}  # noqa: B905
 
 
-def _container(detail: dict[str, Any], images: dict[str, list[str]]) -> dict[str, Any]:
+def _container(detail: dict[str, Any], images: dict[str, list[str]], used: dict[str, Any]) -> dict[str, Any]:
     state, config, limits = detail["State"], detail["Config"], detail["HostConfig"]
-    measured = detail.get("Measured") or {}
-    cpu, memory = measured.get("cpu"), measured.get("memory")
+    cpu, memory = used.get("cpu"), used.get("memory")
     return {
         "id": detail["Id"],
         "name": detail["Name"].lstrip("/"),
@@ -149,7 +116,11 @@ def _storage(containers: list[dict[str, Any]], volumes: dict[str, int | None]) -
     return -(-sum(known) // (1 << 20))
 
 
-def _probed(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str, Any]:
+def _probed(name: str, containers: list[dict[str, Any]], probe: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return name, _probe(containers, probe)
+
+
+def _probe(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str, Any]:
     running = [
         detail
         for detail in containers

@@ -9,7 +9,6 @@ from chalicelib.domain.words import now
 from chalicelib.store.records import attributes
 from chalicelib.store.table import Key, Lost, Table, delete, put, update
 
-
 _ATTEMPTS = 3
 
 

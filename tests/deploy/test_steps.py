@@ -136,6 +136,14 @@ def test_a_redeploy_does_not_pull_what_was_built_on_the_host(panel: Panel, host:
     walk(job, "Preflight", "Upload")
 
 
+def test_a_redeploy_leaves_containers_that_did_not_change(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    start.redeploy(service, ADMIN)
+
+    assert start.document_of(service.id, 2) == start.document_of(service.id, 1)
+
+
 def test_an_image_that_cannot_be_pulled_fails_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     job = start.redeploy(service, ADMIN)

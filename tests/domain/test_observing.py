@@ -60,6 +60,7 @@ def test_the_status_that_containers_amount_to(containers: list[dict[str, Any]], 
         ([container("restarting", exit_code=1, restart_count=1)], {"web"}, "starting"),
         ([container("restarting", exit_code=1, restart_count=3)], {"web"}, "failed"),
         ([CRASHED], {"web"}, "failed"),
+        ([container(restart_count=7)], {"web"}, "healthy"),
         ([container("exited", exit_code=137, oom_killed=True)], {"web"}, "failed"),
     ],
 )

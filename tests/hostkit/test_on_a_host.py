@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -115,6 +116,19 @@ def test_services_get_small_networks_of_their_own(lab_host: LabHost, service: De
     assert len(set(subnets)) == 2
     assert all(subnet.startswith("10.201.") and subnet.endswith("/28") for subnet in subnets)
     other.remove()
+
+
+def test_services_uploaded_at_once_get_different_networks(lab_host: LabHost, remote: RemoteHost) -> None:
+    several = [Deployed(remote) for _ in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(Deployed.upload, several))
+
+    found = json.loads(lab_host.docker("network", "inspect", *(one.id for one in several)))
+    assert len({network["IPAM"]["Config"][0]["Subnet"] for network in found}) == 8
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(Deployed.remove, several))
+    assert not any(any(answer["left"].values()) for answer in answers)
 
 
 def test_what_compose_refuses_is_a_failed_command_with_its_reason(service: Deployed) -> None:

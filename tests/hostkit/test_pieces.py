@@ -3,6 +3,7 @@
 import io
 import json
 import multiprocessing
+import os
 import shutil
 import struct
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.hostkit import caddy, clock, fence, logs, places, preflight, pull, routes, subnets
+from chalicelib.hostkit import caddy, cgroups, clock, fence, logs, measure, places, preflight, pull, routes, subnets
+from chalicelib.hostkit.prune import prune
 from chalicelib.hostkit.refusals import Refused
 from chalicelib.hostkit.together import together
 
@@ -265,3 +267,30 @@ def test_calls_made_together_answer_in_order_and_the_first_error_is_raised() -> 
     assert together() == []
     with pytest.raises(ZeroDivisionError):
         together(lambda: 1, lambda: 1 // 0)
+
+
+def test_old_jobs_and_kits_go_and_what_still_runs_or_is_young_stays(home: Path) -> None:
+    for name in ("jobs/old", "jobs/running", "jobs/young", "kit-000000000000", "new-kit-broken", "kit-111111111111"):
+        (home / places.HOME / name).mkdir(parents=True)
+    for name in ("jobs/old", "jobs/running", "kit-000000000000", "new-kit-broken"):
+        os.utime(home / places.HOME / name, (1, 1))
+
+    prune({f"{places.JOBS}/running"})
+
+    left = sorted(str(folder.relative_to(home / places.HOME)) for folder in (home / places.HOME).rglob("*"))
+    assert left == ["jobs", "jobs/running", "jobs/young", "kit-111111111111"]
+
+
+def test_cpu_is_what_was_used_between_two_samples() -> None:
+    first = {"at": 10**9, "cpu": 5 * 10**8, "memory": 1}
+    last = {"at": 3 * 10**9, "cpu": 15 * 10**8, "memory": 7}
+
+    assert measure.used(first, last) == {"cpu": 0.5, "memory": 7}
+    assert measure.used(last, last)["cpu"] is None
+
+
+def test_our_own_cgroup_is_readable() -> None:
+    sample = cgroups.sample(os.getpid())
+
+    assert sample is None or (sample["cpu"] >= 0 and sample["memory"] >= 0)
+    assert cgroups.sample(2**22 + 1) is None

@@ -27,15 +27,16 @@ class Terminal:
 
     def __post_init__(self) -> None:
         page = Path(__file__).with_name("calls.md").read_text()
-        self.calls = dict(re.findall(r"^## (.+)\n\n```sh\n(.+?)```$", page, re.MULTILINE | re.DOTALL))
+        self.calls = dict(re.findall(r"^## ([^\n]+)\n\n```sh\n(.+?)```$", page, re.MULTILINE | re.DOTALL))
 
     def type(self, heading: str) -> tuple[int, Any]:
         """The status, and the body if there is one."""
         line = self.calls.pop(heading)
         for stand_in, real in self.instead.items():
             line = line.replace(stand_in, real)
-        words = [*shlex.split(line), "--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"]
-        printed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+        quiet = shlex.join(["--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"])
+        shell = ["sh", "-c", f"{line.rstrip()} {quiet}"]
+        printed = subprocess.run(shell, capture_output=True, text=True, check=True, timeout=60).stdout
         body, _, status = printed.rpartition("\n")
         return int(status), json.loads(body) if body else None
 

@@ -1,45 +1,8 @@
 """Deploys on real Docker hosts: what is asked for runs, answers and is told apart from its neighbours."""
 
-from tests.journeys.conftest import DockerHost, register
-from tests.journeys.plane import Client, Plane, eventually
-
-DEMO = """\
-services:
-  web:
-    image: slipway/demo:1
-    environment:
-      SERVICE_NAME: ${GREETING:-demo}
-    volumes: [data:/data]
-    expose: ["8000"]
-volumes:
-  data: {}
-"""
-SHOP = """\
-services:
-  web:
-    image: busybox:1
-    depends_on:
-      db: {condition: service_healthy}
-    command:
-      - sh
-      - -c
-      - mkdir /www && wget -q -O /www/index.html http://db:8000/greeting && exec httpd -f -p 8080 -h /www
-    networks: [public, inner]
-    stop_signal: SIGKILL
-    ports: ["8080"]
-  db:
-    image: busybox:1
-    command: ["sh", "-c", "test -e /data/greeting || echo hello from the database >/data/greeting; exec httpd -f -p 8000 -h /data"]
-    healthcheck: {test: wget -q -O /dev/null http://127.0.0.1:8000/greeting, interval: 1s, timeout: 2s, retries: 10}
-    volumes: ["rows:/data"]
-    networks: [inner]
-    stop_signal: SIGKILL
-networks:
-  public: {}
-  inner: {internal: true}
-volumes:
-  rows: {}
-"""
+from tests.journeys.conftest import DockerHost
+from tests.journeys.plane import Client
+from tests.journeys.texts import DEMO, SHOP
 
 
 def test_services_on_two_hosts_answer_at_their_urls_and_tenants_cannot_reach_each_other(
@@ -71,9 +34,8 @@ def test_a_web_service_waits_for_its_database_on_a_network_of_their_own(admin: C
     assert host.visit(made["url"]).text == "hello from the database\n"
     service = admin.get(f"services/{made['id']}")
     assert (service["status"], service["health"]["status"]) == ("running", "healthy")
-    assert "web" in host.inspect(host.container(made["id"], "web"), "{{.Config.Labels}}")
     inner = host.lab.docker("network", "inspect", "--format={{.Internal}}", *_networks(host, made["id"]))
-    assert sorted(inner.split()) == ["false", "true"]
+    assert inner.split().count("true") == 1
 
 
 def _networks(host: DockerHost, service_id: str) -> list[str]:

@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -122,11 +123,11 @@ class Running:
 
 
 @contextmanager
-def _running(state: Path) -> Iterator[Running]:
-    ready = state.with_name("ready.json")
+def _running(state: Path, port: int = 0, ready: Path | None = None) -> Iterator[Running]:
+    ready = ready or state.with_name("ready.json")
     ready.unlink(missing_ok=True)
     environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}  # an engine of our own
-    words = _words(state, "--port", "0", "--ready-file", str(ready))
+    words = _words(state, "--port", str(port), "--ready-file", str(ready))
     with subprocess.Popen(words, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             yield Running(process, ready)
@@ -159,6 +160,23 @@ def test_a_kill_in_the_middle_of_a_deploy_loses_nothing_and_the_next_start_finis
     with _running(state) as runner:
         assert [row["name"] for row in runner.ask("GET", "services")["data"]] == ["shop"]
         assert "Hello from shop" in _page(url)
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("own_network")
+def test_the_first_deploy_goes_as_the_readme_tells_it(state: Path) -> None:
+    here = state.with_name(".state")
+    told = (PROJECT / "README.md").read_text().partition("## A first deploy")[2].partition("\n## ")[0]
+    deploy, visit = re.findall(r"```sh\n(.*?)```", told, re.DOTALL)
+
+    with _running(here, 8000, here / "ready.json") as runner:
+        said = subprocess.run(
+            ["bash", "-euc", deploy], cwd=here.parent, capture_output=True, text=True, check=True, timeout=60
+        )
+        runner.ended(json.loads(said.stdout)["deploy_job_id"])
+        page = subprocess.run(["bash", "-euc", visit], capture_output=True, text=True, check=True, timeout=60)
+
+    assert "<h1>Hello from hello</h1>" in page.stdout
 
 
 def _page(url: str) -> str:

@@ -65,6 +65,26 @@ def plan(
     )
 
 
+def keep_unchanged(document: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the release label of `before` on every service that is otherwise the same.
+
+    Compose replaces a container whose definition changed, and the label is part of it: a release that changes nothing
+    of a database must not restart it.
+    """
+    services = {
+        name: before["services"][name]
+        if name in before["services"] and _unlabelled(service) == _unlabelled(before["services"][name])
+        else service
+        for name, service in document["services"].items()
+    }
+    return {**document, "services": services}
+
+
+def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {name: value for name, value in service["labels"].items() if name != "slipway.release"}
+    return {**service, "labels": labels}
+
+
 __all__ = [
     "MOST_BYTES",
     "RULES",
@@ -75,5 +95,6 @@ __all__ = [
     "PublishedPort",
     "Routed",
     "judge",
+    "keep_unchanged",
     "plan",
 ]

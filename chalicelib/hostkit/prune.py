@@ -1,0 +1,28 @@
+"""What nobody needs any more: the folders of old jobs, and kits of other versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from . import places
+from .version import FOLDER
+
+KEPT_DAYS = 14
+
+
+def prune(still_wanted: set[str]) -> None:
+    """Remove what is older than two weeks, but for the folders named. Another Slipway may use another kit meanwhile;
+    one removed under it is installed again when it is next asked for."""
+    oldest = time.time() - KEPT_DAYS * 86400
+    own = os.path.basename(os.path.dirname(FOLDER))
+    kits = [name for name in _names(places.HOME) if name.startswith(("kit-", "new-kit-")) and name != own]
+    folders = [f"{places.HOME}/{name}" for name in kits] + [f"{places.JOBS}/{name}" for name in _names(places.JOBS)]
+    for folder in folders:
+        if folder not in still_wanted and os.stat(folder).st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
