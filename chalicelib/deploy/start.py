@@ -9,7 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +100,7 @@ def redeploy(service: Service, caller: Caller) -> Job:
     number = service.last_release + 1
     plan = _plan(service, variables_of(service), number)
     if service.release:
-        document = compose.keep_unchanged(plan.document, document_of(service.id, service.release))
-        plan = replace(plan, document=document)
+        plan = plan.keeping_unchanged(document_of(service.id, service.release))
     job = _job(service, "redeploy", caller, release=number, pull_always=True)
     panel.services.begin(
         service,

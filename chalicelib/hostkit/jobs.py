@@ -30,7 +30,6 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
     refuse_stale(request["service"], request["fence"])
     if not _taken(folder):
         return job(request)
-    _tidy()
     asked = {name: request[name] for name in ("service", "fence", "kind", "release")}
     places.write(folder + "/start", json.dumps({**asked, "at": time.time()}))
     from . import runner  # noqa: PLC0415 - only who begins a job pays for what it takes
@@ -80,23 +79,16 @@ def state(folder: str) -> str:
 
 def of_service(service: str) -> list[str]:
     """The folders of the jobs that were started for this service."""
-    found = []
-    for name in os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []:
-        asked = places.read_json(f"{places.JOBS}/{name}/start") or {}
-        if asked.get("service") == service:
-            found.append(f"{places.JOBS}/{name}")
-    return found
+    return [folder for folder in folders() if (places.read_json(folder + "/start") or {}).get("service") == service]
+
+
+def folders() -> list[str]:
+    names = os.listdir(places.JOBS) if os.path.isdir(places.JOBS) else []
+    return [f"{places.JOBS}/{name}" for name in names]
 
 
 def _folder(request: dict[str, Any]) -> str:
     return f"{places.JOBS}/{places.job_name(request['job'])}"
-
-
-def _tidy() -> None:
-    from .prune import prune  # noqa: PLC0415 - only who begins a job pays for what it takes
-
-    known = [f"{places.JOBS}/{name}" for name in os.listdir(places.JOBS)]
-    prune({folder for folder in known if state(folder) == "running"})
 
 
 def _taken(folder: str) -> bool:

@@ -13,7 +13,7 @@ from .together import together
 def measured(details: list[dict[str, Any]], window_ms: int) -> dict[str, dict[str, Any]]:
     """By container id: `cpu` in cores over the window (since its start without one), and `memory` in bytes."""
     running = [detail for detail in details if detail["State"]["Running"]]
-    before = [_started(detail) for detail in running]
+    before: list[cgroups.Sample | None] = [_started(detail) for detail in running]
     if window_ms:
         before = _samples(running)
         time.sleep(window_ms / 1000)

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import compose, edge_network, places, processes
+from . import compose, edge_network, jobs, places, processes
 from .fence import fenced
+from .prune import prune
 from .pull import pull
 from .refusals import Refused
 
@@ -35,12 +36,17 @@ def detach(folder: str, request: dict[str, Any]) -> int:
     child = os.fork()
     if child == 0:
         os.close(ended)
-        _become(folder, {"up": _up, "pull": _pull}[request["kind"]], request)
+        try:
+            _become(folder, {"up": _up, "pull": _pull}[request["kind"]], request)
+            os.close(held)  # whoever waits for the job need not wait for the broom
+            _tidy()
+        finally:
+            os._exit(0)
     os.close(held)
     return ended
 
 
-def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: dict[str, Any]) -> NoReturn:
+def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: dict[str, Any]) -> None:
     os.setsid()
     _own_output(os.path.abspath(folder + "/log"))
     signal.signal(signal.SIGTERM, _end)
@@ -58,7 +64,10 @@ def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: di
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
     places.write(folder + "/rc", str(code))
-    os._exit(0)
+
+
+def _tidy() -> None:
+    prune({folder for folder in jobs.folders() if jobs.state(folder) == "running"})
 
 
 def _own_output(log: str) -> None:

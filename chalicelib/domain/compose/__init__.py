@@ -5,7 +5,7 @@ it. Both are pure. Nothing of a file reaches a host but `Plan.document`, written
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.domain.compose.findings import RULES, Finding, Verdict
@@ -30,6 +30,19 @@ class Plan:
     memory_mb: int
     warnings: tuple[Finding, ...]
     variables_used: frozenset[str]
+
+    def keeping_unchanged(self, before: Mapping[str, Any]) -> "Plan":
+        """The plan with the release label of the document `before` on every service that is otherwise the same.
+
+        Compose replaces a container whose definition changed, and the label is part of it: a release that changes
+        nothing of a database must not restart it.
+        """
+        earlier = before["services"]
+        services = {
+            name: earlier[name] if name in earlier and _unlabelled(service) == _unlabelled(earlier[name]) else service
+            for name, service in self.document["services"].items()
+        }
+        return replace(self, document={**self.document, "services": services})
 
 
 def plan(
@@ -65,21 +78,6 @@ def plan(
     )
 
 
-def keep_unchanged(document: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with the release label of `before` on every service that is otherwise the same.
-
-    Compose replaces a container whose definition changed, and the label is part of it: a release that changes nothing
-    of a database must not restart it.
-    """
-    services = {
-        name: before["services"][name]
-        if name in before["services"] and _unlabelled(service) == _unlabelled(before["services"][name])
-        else service
-        for name, service in document["services"].items()
-    }
-    return {**document, "services": services}
-
-
 def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
     labels = {name: value for name, value in service["labels"].items() if name != "slipway.release"}
     return {**service, "labels": labels}
@@ -95,6 +93,5 @@ __all__ = [
     "PublishedPort",
     "Routed",
     "judge",
-    "keep_unchanged",
     "plan",
 ]
