@@ -1,9 +1,11 @@
 """/services: create, list, show, start, stop, restart, redeploy, delete, logs and timeline."""
 
+import json
 import time
+from difflib import unified_diff
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from chalicelib.api.auth import must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
@@ -19,8 +21,8 @@ from chalicelib.domain.errors import (
 )
 from chalicelib.domain.job import Kind
 from chalicelib.domain.panel import Caller, Customer
-from chalicelib.domain.redaction import looks_secret
-from chalicelib.domain.service import Observation, Service
+from chalicelib.domain.redaction import Redactor, looks_secret, secret_values
+from chalicelib.domain.service import Limits, Observation, Release, Service
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import DnsLabel, Time, finding, parse_time
 from chalicelib.wiring import adapters
@@ -36,7 +38,26 @@ _asked: dict[str, float] = {}
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 VariableValue = Annotated[str, Field(max_length=32_768)]
+
+
+def _true_or_false(value: Any) -> Any:
+    if value not in ("true", "false", True, False):
+        raise ValueError("must be true or false")
+    return value
+
+
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 Id = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class WantedLimits(WireIn):
+    """A container's limits where its author gave none."""
+
+    cpu: float | None = Field(None, gt=0, le=256)
+    memory_mb: int | None = Field(None, ge=6, le=4_194_304)  # Docker takes no less than 6 MB
+
+    def to_limits(self) -> Limits:
+        return Limits(cpu_millis=round(self.cpu * 1000) if self.cpu else None, memory_mb=self.memory_mb)
 
 
 class CreateService(WireIn):
@@ -51,6 +72,7 @@ class CreateService(WireIn):
     variables: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=500)
     secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
     host_id: Id | None = None
+    limits: WantedLimits | None = None
 
     @model_validator(mode="after")
     def _method_has_its_source(self) -> "CreateService":
@@ -63,6 +85,30 @@ class CreateService(WireIn):
             if getattr(self, field) is not None and field not in allowed:
                 raise ValueError(f"{field} does not go with deploy_method {self.deploy_method}")
         return self
+
+
+class ChangeService(WireIn):
+    """Variables are merged: a value sets one, null takes it away."""
+
+    name: DnsLabel | None = None
+    compose: str | None = None
+    variables: dict[VariableName, VariableValue | None] | None = Field(None, max_length=500)
+    secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
+    limits: WantedLimits | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "ChangeService":
+        if not self.model_fields_set & {"name", "compose", "variables", "limits"}:
+            raise ValueError("nothing to change: give name, compose, variables or limits")
+        return self
+
+
+class DryRun(WireIn):
+    dry_run: TrueOrFalse = False
+
+
+class RollBack(WireIn):
+    release: int | None = Field(default=None, ge=1)
 
 
 class ListServices(WireIn):
@@ -83,14 +129,7 @@ class ListEvents(WireIn):
 class ReadLogs(WireIn):
     tail: int = Field(100, ge=0, le=5000)
     since: Time | None = None
-    follow: bool = False
-
-    @field_validator("follow", mode="before")
-    @classmethod
-    def _true_or_false(cls, value: Any) -> Any:
-        if value not in ("true", "false", True, False):
-            raise ValueError("must be true or false")
-        return value
+    follow: TrueOrFalse = False
 
 
 @routes.on("GET", "/services")
@@ -121,6 +160,7 @@ def list_services(request: Request) -> Any:
 @routes.on("POST", "/services", role="deployer")
 def create_service(request: Request) -> Answer:
     wanted = request.body(CreateService)
+    dry = request.parameters(DryRun).dry_run
     customer = _customer(wanted.customer_id, request.caller)
     if wanted.deploy_method in ("git", "ai"):
         raise ValidationFailed(
@@ -132,7 +172,7 @@ def create_service(request: Request) -> Answer:
         compose, variables = template.compose, template.values(wanted.variables, wanted.name)
     else:
         compose, variables = wanted.compose or "", wanted.variables
-    service, job, warnings = start.create(
+    drafted = start.draft(
         start.NewService(
             name=wanted.name,
             customer_id=customer.id,
@@ -142,16 +182,20 @@ def create_service(request: Request) -> Answer:
             secret_names=(*(template.secret_names if template else ()), *wanted.secret_variables),
             template=template,
             host_id=wanted.host_id,
+            limits=wanted.limits.to_limits() if wanted.limits else Limits(),
         ),
         request.caller,
     )
+    if dry:
+        return Answer(_plan_view(drafted))
+    service, job = start.create(drafted, request.caller)
     body = {
         "id": service.id,
         "name": service.name,
         "status": service.status,
         "url": _url(service.name, has_url=service.has_url),
         "deploy_job_id": job.id,
-        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in warnings],
+        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings],
     }
     return Answer(body, 201, {"Location": f"/api/services/{service.id}", "X-Job-Id": job.id})
 
@@ -185,6 +229,54 @@ def redeploy_service(request: Request, service_id: str) -> Answer:
     job = start.redeploy(service, request.caller)
     body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id}
     return Answer(body, 200, {"X-Job-Id": job.id})
+
+
+@routes.on("PATCH", "/services/{service_id}", role="deployer")
+def change_service(request: Request, service_id: str) -> Answer:
+    """Run the service changed, as a further release. `?dry_run=true` shows the plan and touches nothing."""
+    service = _service(service_id, request.caller)
+    wanted = request.body(ChangeService)
+    dry = request.parameters(DryRun).dry_run
+    _customer(service.customer_id, request.caller)
+    drafted = start.draft_change(
+        service,
+        start.Change(
+            name=wanted.name,
+            compose=wanted.compose,
+            variables=wanted.variables,
+            secret_names=tuple(wanted.secret_variables),
+            limits=wanted.limits.to_limits() if wanted.limits else None,
+        ),
+    )
+    if dry:
+        return Answer(_plan_view(drafted))
+    adapters().services.refuse_if_busy(service_id)
+    job = start.update(drafted, request.caller)
+    warnings = [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings]
+    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id, "warnings": warnings}
+    return Answer(body, 200, {"X-Job-Id": job.id})
+
+
+@routes.on("POST", "/services/{service_id}/rollback", role="deployer")
+def roll_back_service(request: Request, service_id: str) -> Answer:
+    """Run a kept release again; without a number, the good one before the one that runs."""
+    service = _service(service_id, request.caller)
+    wanted = request.body(RollBack) if request.raw_body else RollBack()
+    _customer(service.customer_id, request.caller)
+    adapters().services.refuse_if_busy(service_id)
+    job = start.roll_back(service, wanted.release, request.caller)
+    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id}
+    return Answer(body, 200, {"X-Job-Id": job.id})
+
+
+@routes.on("GET", "/services/{service_id}/releases")
+def list_releases(request: Request, service_id: str) -> Any:
+    service = _service(service_id, request.caller)
+    wanted = request.parameters(ListEvents)
+    releases = adapters().services.releases(service.id)
+    first = (wanted.page - 1) * wanted.per_page
+    data = [_release_view(release, service) for release in releases[first : first + wanted.per_page]]
+    return {"data": data, "total": len(releases), "page": wanted.page, "per_page": wanted.per_page}
 
 
 @routes.on("DELETE", "/services/{service_id}", role="deployer")
@@ -317,6 +409,47 @@ def _row_view(row: dict[str, Any], seen: Observation | None) -> dict[str, Any]:
     }
 
 
+def _release_view(release: Release, service: Service) -> dict[str, Any]:
+    return {
+        "number": release.number,
+        "state": release.state,
+        "running": release.number == service.release,
+        "images": list(release.images),
+        "digests": list(release.digests),
+        "job_id": release.job_id,
+        "created_at": release.created_at,
+    }
+
+
+def _plan_view(drafted: start.Draft) -> dict[str, Any]:
+    """What would run, and how it differs from what does, without secrets."""
+    service, plan, source = drafted.service, drafted.plan, drafted.source
+    after = Redactor(secret_values(source.variables, source.secret_names)).clean(plan.document)
+    before: dict[str, Any] = {}
+    if service.release:
+        running = start.source_of(service.id, service.release)
+        before = Redactor(secret_values(running.variables, running.secret_names)).clean(running.document)
+    return {
+        "name": drafted.name,
+        "url": _url(drafted.name, has_url=plan.routed is not None),
+        "host_id": service.host_id,
+        "compose": after,
+        "images": list(plan.images),
+        "published_ports": [{"ip": port.ip, "port": port.port, "protocol": port.protocol} for port in plan.published],
+        "limits": {"cpu": plan.cpu_millis / 1000, "memory_mb": plan.memory_mb},
+        "diff": list(unified_diff(_lines(before), _lines(after), "running", "planned", lineterm="")),
+        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in plan.warnings],
+    }
+
+
+def _limits_view(limits: Limits) -> dict[str, Any]:
+    return {"cpu": limits.cpu_millis / 1000 if limits.cpu_millis else None, "memory_mb": limits.memory_mb}
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).splitlines() if document else []
+
+
 def _view(service: Service, seen: Observation | None) -> dict[str, Any]:
     variables = start.variables_of(service)
     hidden = {name for name in variables if name in service.secret_names or looks_secret(name)}
@@ -334,6 +467,7 @@ def _view(service: Service, seen: Observation | None) -> dict[str, Any]:
         "variables": {name: HIDDEN if name in hidden else value for name, value in variables.items()},
         "custom_domains": list(service.custom_domains),
         "release": service.release or None,
+        "limits": _limits_view(service.limits),
         "resources": (seen or Observation(measured_at="")).resources(),
         "health": {
             "status": seen.health if seen else "unknown",

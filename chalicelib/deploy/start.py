@@ -9,7 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,17 @@ from chalicelib.domain.errors import Conflict, LeaseLost, NotFound, Unavailable,
 from chalicelib.domain.job import REAPER_GRACE_SECONDS, Job, Kind
 from chalicelib.domain.panel import Caller, Host
 from chalicelib.domain.redaction import looks_secret
-from chalicelib.domain.service import DeployMethod, Event, HealthCheck, NetworkPlan, Published, Release, Service
+from chalicelib.domain.service import (
+    DeployMethod,
+    Event,
+    HealthCheck,
+    Limits,
+    NetworkPlan,
+    Published,
+    Release,
+    Service,
+    Source,
+)
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import finding, new_id, now, parse_time, timestamp
 from chalicelib.wiring import adapters
@@ -45,11 +55,36 @@ class NewService:
     secret_names: tuple[str, ...] = ()
     template: Template | None = None
     host_id: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
-def create(wanted: NewService, caller: Caller) -> "tuple[Service, Job, tuple[compose.Finding, ...]]":
-    """Store a service with its first job, and start it. Nothing is stored if anything is refused."""
-    panel = adapters()
+@dataclass(frozen=True)
+class Change:
+    """What a caller wants otherwise; None leaves it, and a variable set to None is taken away."""
+
+    name: str | None = None
+    compose: str | None = None
+    variables: Mapping[str, str | None] | None = None
+    secret_names: tuple[str, ...] = ()
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A release as it would be, before anything is stored."""
+
+    service: Service
+    plan: "compose.Plan"
+    source: Source
+    name: str
+
+    @property
+    def warnings(self) -> "tuple[compose.Finding, ...]":
+        return self.plan.warnings
+
+
+def draft(wanted: NewService, caller: Caller) -> Draft:
+    """The first release of a new service. Raise what refuses it; nothing is stored."""
     expose = wanted.template.expose if wanted.template else None
     check = wanted.template.healthcheck if wanted.template else None
     created = now()
@@ -63,7 +98,8 @@ def create(wanted: NewService, caller: Caller) -> "tuple[Service, Job, tuple[com
         template=wanted.template.id if wanted.template else None,
         compose=wanted.compose,
         sealed_variables=b"",
-        secret_names=tuple(sorted({*wanted.secret_names, *filter(looks_secret, wanted.variables)})),
+        secret_names=_secret_names(wanted.secret_names, wanted.variables),
+        limits=wanted.limits,
         publishes_ports=caller.role == "admin",
         expose_service=expose.service if expose else None,
         expose_port=expose.port if expose else None,
@@ -74,45 +110,119 @@ def create(wanted: NewService, caller: Caller) -> "tuple[Service, Job, tuple[com
         created_at=created,
         updated_at=created,
     )
-    plan = _plan(service, wanted.variables, 1)
-    _refuse_taken_name(wanted.name)
-    service = service.model_copy(
-        update={
-            "has_url": plan.routed is not None,
-            "sealed_variables": panel.sealer.seal(json.dumps(dict(wanted.variables)).encode(), service.id),
-        }
+    source = Source(
+        compose=wanted.compose,
+        variables=dict(wanted.variables),
+        secret_names=service.secret_names,
+        limits=wanted.limits,
+        document={},
     )
+    drafted = _drafted(service, wanted.name, source, 1)
+    _refuse_taken_name(wanted.name)
+    return replace(drafted, service=service.model_copy(update={"has_url": drafted.plan.routed is not None}))
+
+
+def create(drafted: Draft, caller: Caller) -> tuple[Service, Job]:
+    """Store a service with its first job, and start it."""
+    sealed = sealed_variables(drafted.service.id, drafted.source.variables)
+    service = drafted.service.model_copy(update={"sealed_variables": sealed})
     job = _job(service, "deploy", caller, release=1, previous_status="failed")
-    panel.services.add(
+    adapters().services.add(
         service,
-        _release(service, plan, job, 1),
-        _sealed(plan, service.id),
+        _release(drafted, job, 1),
+        _sealed(drafted.source, service.id),
         job,
-        _event("deploy", "started", f"Deploying from {_source(service)}", job),
+        _event("deploy", "started", f"Deploying from {origin(service)}", job),
     )
     _tell(job)
-    return service, job, plan.warnings
+    return service, job
+
+
+def draft_change(service: Service, change: Change) -> Draft:
+    """The release that a change would make. Raise what refuses it; nothing is stored."""
+    if change.compose is not None and service.template:
+        message = "its text comes from a template; change its variables, or deploy a service of your own text"
+        raise ValidationFailed(message, [finding("compose", "from-template", message)])
+    variables = _changed_variables(service, change.variables or {}, change.name or service.name)
+    if change.name and change.name != service.name:
+        _refuse_taken_name(change.name)
+    source = Source(
+        compose=change.compose if change.compose is not None else service.compose,
+        variables=variables,
+        secret_names=_secret_names((*service.secret_names, *change.secret_names), variables),
+        limits=change.limits or service.limits,
+        document={},
+    )
+    return _drafted(service, change.name or service.name, source, service.last_release + 1)
+
+
+def update(drafted: Draft, caller: Caller) -> Job:
+    """Run a changed release. The service shows the change once it runs; if it fails, nothing changed."""
+    return _begin_release(drafted, "update", caller, f"Updating from {origin(drafted.service)}")
 
 
 def redeploy(service: Service, caller: Caller) -> Job:
     """Run the service again, with the newest images of its tags."""
+    drafted = draft_change(service, Change())
+    return _begin_release(drafted, "redeploy", caller, f"Redeploying from {origin(service)}", pull_always=True)
+
+
+def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
+    """Run a kept release again: the same images, the same variables; volumes stay as they are.
+
+    Without a number it is the good one before the one that runs. Raise `ValidationFailed` if it is not kept.
+    """
     panel = adapters()
-    number = service.last_release + 1
-    plan = _plan(service, variables_of(service), number)
-    if service.release:
-        plan = plan.keeping_unchanged(document_of(service.id, service.release))
-    job = _job(service, "redeploy", caller, release=number, pull_always=True)
+    kept = [release.number for release in panel.services.releases(service.id) if release.state == "good"]
+    earlier = [release for release in kept if release < service.release]
+    wanted = number if number is not None else next(iter(earlier), None)
+    if wanted not in kept:
+        what = f"release {number}" if number is not None else "an earlier release"
+        message = f"{what} is not kept; kept are {', '.join(map(str, kept)) or 'none'}"
+        raise ValidationFailed(message, [finding("release", "not-kept", message)])
+    job = _job(service, "rollback", caller, release=wanted)
     panel.services.begin(
-        service,
-        job,
-        (_event("deploy", "started", f"Redeploying from {_source(service)}", job),),
-        (_release(service, plan, job, number), _sealed(plan, service.id)),
-        status="deploying",
-        last_release=number,
-        has_url=plan.routed is not None,
+        service, job, (_event("deploy", "started", f"Rolling back to release {wanted}", job),), status="deploying"
     )
     _tell(job)
     return job
+
+
+def _begin_release(drafted: Draft, kind: Kind, caller: Caller, message: str, **fields: Any) -> Job:
+    service, number = drafted.service, drafted.service.last_release + 1
+    job = _job(service, kind, caller, release=number, **fields)
+    adapters().services.begin(
+        service,
+        job,
+        (_event("deploy", "started", message, job),),
+        (_release(drafted, job, number), _sealed(drafted.source, service.id)),
+        status="deploying",
+        last_release=number,
+    )
+    _tell(job)
+    return job
+
+
+def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
+    plan = _plan(service, source, number)
+    if service.release:
+        plan = plan.keeping_unchanged(source_of(service.id, service.release).document)
+    return Draft(service, plan, source.model_copy(update={"document": plan.document}), name)
+
+
+def _secret_names(given: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({*given, *filter(looks_secret, variables)}))
+
+
+def _changed_variables(service: Service, changes: Mapping[str, str | None], name: str) -> dict[str, str]:
+    merged = {**variables_of(service), **changes}
+    values = {variable: value for variable, value in merged.items() if value is not None}
+    if not service.template or not changes:
+        return values
+    try:
+        return adapters().templates.get(service.template).values(values, name)
+    except NotFound:  # the template was removed; the service has its text
+        return values
 
 
 def remove(service: Service, caller: Caller) -> Job:
@@ -139,11 +249,14 @@ def variables_of(service: Service) -> dict[str, str]:
     return values
 
 
-def document_of(service_id: str, number: int) -> dict[str, Any]:
-    """The compose document of a release, unsealed."""
-    sealed = adapters().services.document(service_id, number)
-    document: dict[str, Any] = json.loads(zlib.decompress(adapters().sealer.unseal(sealed, service_id)))
-    return document
+def source_of(service_id: str, number: int) -> Source:
+    """What a release was made of, unsealed."""
+    sealed = adapters().services.source(service_id, number)
+    return Source.model_validate_json(zlib.decompress(adapters().sealer.unseal(sealed, service_id)))
+
+
+def sealed_variables(service_id: str, variables: Mapping[str, str]) -> bytes:
+    return adapters().sealer.seal(json.dumps(dict(variables)).encode(), service_id)
 
 
 def resume_unfinished() -> int:
@@ -214,19 +327,21 @@ def _left_in(job: Job, service: Service) -> str:
     return job.previous_status if service.release and not job.up_began else "failed"
 
 
-def _plan(service: Service, variables: Mapping[str, str], release: int) -> "compose.Plan":
+def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
     # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
     from chalicelib.domain import compose  # noqa: PLC0415
 
     settings = adapters().settings
     return compose.plan(
-        service.compose,
-        variables,
+        source.compose,
+        source.variables,
         service_id=service.id,
         release=release,
         publish_ports=service.publishes_ports,
         defaults=compose.Defaults(
-            cpu_millis=settings.default_cpu_millis, memory_mb=settings.default_memory_mb, pids=settings.default_pids
+            cpu_millis=source.limits.cpu_millis or settings.default_cpu_millis,
+            memory_mb=source.limits.memory_mb or settings.default_memory_mb,
+            pids=settings.default_pids,
         ),
         expose=(service.expose_service, service.expose_port) if service.expose_port else None,
     )
@@ -279,10 +394,12 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
     )
 
 
-def _release(service: Service, plan: "compose.Plan", job: Job, number: int) -> Release:
+def _release(drafted: Draft, job: Job, number: int) -> Release:
+    plan = drafted.plan
     return Release(
-        service_id=service.id,
+        service_id=drafted.service.id,
         number=number,
+        name=drafted.name,
         state="pending",
         job_id=job.id,
         images=plan.images,
@@ -298,11 +415,12 @@ def _release(service: Service, plan: "compose.Plan", job: Job, number: int) -> R
     )
 
 
-def _sealed(plan: "compose.Plan", service_id: str) -> bytes:
-    return adapters().sealer.seal(zlib.compress(json.dumps(plan.document).encode()), service_id)
+def _sealed(source: Source, service_id: str) -> bytes:
+    return adapters().sealer.seal(zlib.compress(source.model_dump_json().encode()), service_id)
 
 
-def _source(service: Service) -> str:
+def origin(service: Service) -> str:
+    """What it is deployed from, in words."""
     return f"template {service.template}" if service.template else "a compose file"
 
 

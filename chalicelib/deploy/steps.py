@@ -23,7 +23,7 @@ from chalicelib.domain.errors import (
     Unhealthy,
 )
 from chalicelib.domain.observing import Container, observation, verdict
-from chalicelib.domain.service import Release, Service
+from chalicelib.domain.service import Release
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
 
@@ -33,6 +33,7 @@ _FIRST_POLL_SECONDS = 0.05
 _TAIL_LINES = 20
 # Short waits on the host notice a cancel soon; most commands end within one.
 _WAIT_SECONDS = 2
+_DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
 _OK, _BAD_REQUEST = 200, 400
 
 
@@ -56,11 +57,15 @@ def preflight(work: Work) -> str:
 def upload(work: Work) -> str:
     """The release's files and networks on the host; what Compose makes of them there is judged once more.
 
-    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has.
+    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has. A release that
+    ran before runs with the very images it ran with, whatever their tags mean by now.
     """
-    answer = _put_there(work, work.release)
-    again = set(work.release.images) - set(answer["built_here"]) if work.job.pull_always else set()
-    wanted = tuple(image for image in work.release.images if image in again or image in answer["missing_images"])
+    release = work.release
+    answer = _put_there(work, release)
+    again = set(release.images) - set(answer["built_here"]) if work.job.pull_always else set()
+    wanted = tuple(image for image in release.images if image in again or image in answer["missing_images"])
+    if release.image_ids:
+        wanted = release.digests if answer["missing_images"] else ()
     if not wanted:
         return "done"
     work.job = adapters().jobs.change(work.job, pull=wanted)
@@ -114,18 +119,20 @@ def record(work: Work) -> str:
     moment = now()
     before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
     adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
-    verb = "Deployed" if job.kind == "deploy" else "Redeployed"
-    source = f"template {service.template}" if service.template else "a compose file"
+    source, name = work.source(release.number), _name(work, release)
+    verb = _DONE[job.kind]
+    what = f"to release {release.number}" if job.kind == "rollback" else f"from {start.origin(service)}"
     adapters().services.finish(
         service,
         start.ended_job(job, "succeeded", f"{verb} release {release.number}"),
         (
-            work.event("deploy", "success", f"{verb} from {source}"),
+            work.event("deploy", "success", f"{verb} {what}"),
             work.event("health", "healthy", "Health check passed"),
         ),
         release.model_copy(
             update={
                 "state": "good",
+                "name": name,
                 "image_ids": {container["service"]: container["image_id"] for container in containers},
                 "digests": tuple(sorted({digest for container in containers for digest in container["digests"]})),
             }
@@ -133,7 +140,15 @@ def record(work: Work) -> str:
         status="running",
         release=release.number,
         deployed_at=moment,
+        freed_name=service.name if name != service.name else None,
+        name=name,
+        has_url=release.route_port is not None,
+        compose=source.compose,
+        secret_names=source.secret_names,
+        limits=source.limits,
+        sealed_variables=start.sealed_variables(service.id, source.variables),
     )
+    adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
     return "done"
 
 
@@ -230,14 +245,14 @@ STEPS: dict[str, Callable[..., str]] = {
 
 
 def _put_there(work: Work, release: Release) -> dict[str, Any]:
-    document = work.document(release.number)
+    document = work.source(release.number).document
     answer = work.ask(
         kit.upload(
             release.service_id,
             work.job.fence,
             release=release.number,
             document=document,
-            images=list(release.images),
+            images=list(release.image_ids.values()) or list(release.images),
             networks=[
                 kit.NetworkWanted(name=network.name, edge=network.edge, internal=network.internal)
                 for network in release.networks
@@ -267,6 +282,11 @@ def _bring_up(work: Work, release: Release, kind: str) -> str:
     )  # fmt: skip
 
 
+def _name(work: Work, release: Release) -> str:
+    """A release brought back keeps the name that the service has by now: its old one may be another's."""
+    return release.name if release.state == "pending" else work.service.name
+
+
 def _patience(work: Work) -> int:
     """Seconds in which a release must become healthy."""
     check = work.service.health_check
@@ -288,7 +308,7 @@ def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | Non
 def _unhealthy(work: Work, release: Release) -> str | None:
     """What keeps this release from being healthy now; raise `Unhealthy` if it is beyond hope."""
     containers = _seen(work)["containers"]
-    expected = frozenset(work.document(release.number)["services"])
+    expected = frozenset(work.source(release.number).document["services"])
     state, why = verdict(containers, expected)
     if state == "failed":
         raise Unhealthy(why, {"logs": _tail(work)})
@@ -302,7 +322,7 @@ def _not_answering(work: Work, release: Release, containers: list[Container]) ->
     if release.route_port is None or not routed:
         return _not_steady(containers)
     check = work.service.health_check
-    host_name = adapters().settings.host_name_of(work.service.name)
+    host_name = adapters().settings.host_name_of(_name(work, release))
     for container in routed:
         address = container["ips"].get(release.edge_network)
         if address is None:
@@ -330,7 +350,7 @@ def _route(work: Work, release: Release) -> None:
     if release.route_port is None or release.edge_network is None:
         work.ask(kit.unroute(release.service_id, work.job.fence))
         return
-    hosts = [adapters().settings.host_name_of(work.service.name), *work.service.custom_domains]
+    hosts = [adapters().settings.host_name_of(_name(work, release)), *work.service.custom_domains]
     answer = work.ask(
         kit.route(
             release.service_id,
@@ -380,11 +400,7 @@ def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) ->
         service,
         start.ended_job(job, word, message, cause),
         (work.event("deploy", word, f"{job.kind.capitalize()} {word}: {message}"),),
-        release.model_copy(update={"state": "failed"}),
+        release.model_copy(update={"state": "failed"}) if release.state == "pending" else None,
+        freed_name=release.name if release.state == "pending" and release.name != service.name else None,
         status=status,
-        has_url=service.has_url if not service.release else _routed(service),
     )
-
-
-def _routed(service: Service) -> bool:
-    return adapters().services.release(service.id, service.release).route_port is not None

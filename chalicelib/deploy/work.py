@@ -4,7 +4,6 @@ A step may run twice: Lambda retries, and an answer may be lost. Beginning one i
 announces it and takes a fencing number, which the host compares before it changes anything.
 """
 
-import json
 import logging
 import time
 import traceback
@@ -21,7 +20,7 @@ from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, S
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Host
 from chalicelib.domain.redaction import Redactor, secret_values
-from chalicelib.domain.service import Event, Release, Service
+from chalicelib.domain.service import Event, Release, Service, Source
 from chalicelib.domain.words import new_id, now
 from chalicelib.store.table import Lost
 from chalicelib.wiring import adapters
@@ -74,13 +73,16 @@ class Work:
 
     @cached_property
     def redactor(self) -> Redactor:
+        """For the secrets of what runs and of what shall run."""
         service = adapters().services.find(self.job.service_id)
         if service is None:
             return Redactor(())
-        return Redactor(_secrets(service.id, service.sealed_variables, service.secret_names))
+        numbers = {self.job.release, service.release} - {0}
+        sources = [self.source(number) for number in sorted(numbers)]
+        return Redactor(secret for source in sources for secret in secret_values(source.variables, source.secret_names))
 
-    def document(self, number: int) -> dict[str, Any]:
-        return _document(self.job.service_id, number)
+    def source(self, number: int) -> Source:
+        return _source(self.job.service_id, number)
 
     def say(self, message: str) -> None:
         """Show, in the job, what this step waits for."""
@@ -206,11 +208,5 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
 
 # Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
 @lru_cache(maxsize=32)
-def _document(service_id: str, number: int) -> dict[str, Any]:
-    return start.document_of(service_id, number)
-
-
-@lru_cache(maxsize=64)
-def _secrets(service_id: str, sealed: bytes, secret_names: tuple[str, ...]) -> tuple[str, ...]:
-    variables = json.loads(adapters().sealer.unseal(sealed, service_id))
-    return tuple(secret_values(variables, secret_names))
+def _source(service_id: str, number: int) -> Source:
+    return start.source_of(service_id, number)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from chalicelib.domain.words import Noun
 
-Kind = Literal["deploy", "redeploy", "rollback", "delete", "start", "stop", "restart"]
+Kind = Literal["deploy", "update", "redeploy", "rollback", "delete", "start", "stop", "restart"]
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 TERMINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
 

@@ -17,6 +17,13 @@ class HealthCheck(Noun):
     timeout_seconds: int = 120
 
 
+class Limits(Noun):
+    """A container's limits where its author gave none; None: the installation's."""
+
+    cpu_millis: int | None = None
+    memory_mb: int | None = None
+
+
 class Service(Noun):
     """What is wanted, and what became of it. `release` is the one that runs; 0 before any did."""
 
@@ -30,6 +37,7 @@ class Service(Noun):
     compose: str
     sealed_variables: bytes
     secret_names: tuple[str, ...] = ()
+    limits: Limits = Limits()
     has_url: bool = False
     custom_domains: tuple[str, ...] = ()
     publishes_ports: bool = False
@@ -60,11 +68,13 @@ class NetworkPlan(Noun):
 class Release(Noun):
     """One thing that was, or is to be, run. Immutable but for `state` and what the host reported of it.
 
-    Its compose document may hold secrets, so that is kept sealed beside it.
+    `name` is the service's from this release on. What it was made of may hold secrets: that is its `Source`, kept
+    sealed beside it.
     """
 
     service_id: str
     number: int
+    name: str
     state: Literal["pending", "good", "failed"]
     job_id: str
     images: tuple[str, ...]
@@ -81,6 +91,16 @@ class Release(Noun):
     @property
     def edge_network(self) -> str | None:
         return next((network.name for network in self.networks if network.edge), None)
+
+
+class Source(Noun):
+    """What a release was made of: the author's text, its variables, and the document that they became."""
+
+    compose: str
+    variables: dict[str, str]
+    secret_names: tuple[str, ...]
+    limits: Limits
+    document: dict[str, Any]
 
 
 class Event(Noun):

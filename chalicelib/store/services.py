@@ -69,12 +69,28 @@ class ServiceStore:
             raise NotFound(f"no service {service_id} with a release {number}")
         return _service(found[_meta(service_id)]), Release.model_validate(found[_release(service_id, number)])
 
-    def document(self, service_id: str, number: int) -> bytes:
-        """The release's sealed document."""
-        item = self._table.get((f"SVC#{service_id}", f"DOC#{number:06d}"))
+    def source(self, service_id: str, number: int) -> bytes:
+        """What the release was made of, sealed."""
+        item = self._table.get(_source(service_id, number))
         if item is None:
-            raise NotFound(f"release {number} has no document")
+            raise NotFound(f"no release {number}")
         return bytes(item["sealed"])
+
+    def releases(self, service_id: str) -> list[Release]:
+        """Every kept release, newest first."""
+        found = self._table.query(f"SVC#{service_id}", "REL#", newest_first=True)
+        return [Release.model_validate(item) for item in found]
+
+    def forget_releases(self, service_id: str, keep: int, running: int) -> None:
+        """Drop what is older than the last `keep` good releases, but for the one that runs."""
+        releases = self.releases(service_id)
+        good = [release.number for release in releases if release.state == "good"]
+        oldest = good[:keep][-1]
+        for release in releases:
+            if release.number >= oldest or release.number == running:
+                continue
+            self._table.write(delete(_source(service_id, release.number)))
+            self._table.write(delete(_release(service_id, release.number)))
 
     def events(self, service_id: str, page: int, per_page: int) -> tuple[list[Event], int]:
         """One page of the timeline, newest first, and how long it is."""
@@ -88,7 +104,7 @@ class ServiceStore:
 
     # Beginning a job
 
-    def add(self, service: Service, release: Release, sealed_document: bytes, job: Job, event: Event) -> None:
+    def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event) -> None:
         """A new service with its first job.
 
         Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared.
@@ -100,7 +116,7 @@ class ServiceStore:
                 check(("HOSTS", service.host_id), "attribute_exists(pk)"),
                 put(_meta(service.id), _stored(service), "attribute_not_exists(pk)"),
                 put(_row(service.id), _row_of(service)),
-                *self._release_writes(release, sealed_document),
+                *self._release_writes(release, sealed_source),
                 *self._job_writes(job, None),
                 _event(service.id, event),
             )
@@ -117,7 +133,10 @@ class ServiceStore:
         new_release: tuple[Release, bytes] | None = None,
         **changes: Any,
     ) -> Service:
-        """A further job on a service, with the changes it makes at once. Raise `Conflict` if the service is busy."""
+        """A further job on a service, with the changes it makes at once.
+
+        Raise `Conflict` if the service is busy, or the name that its new release shall have is taken.
+        """
         changed = service.model_copy(update={**changes, "version": service.version + 1, "updated_at": now()})
         writes = [
             put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
@@ -129,10 +148,15 @@ class ServiceStore:
             writes.append(put(_row(service.id), _row_of(changed)))
         if new_release:
             writes += self._release_writes(*new_release)
+            if new_release[0].name != service.name:
+                taken = put(_name(new_release[0].name), {"service_id": service.id}, "attribute_not_exists(pk)")
+                writes.insert(0, taken)
         writes += [_event(service.id, event) for event in events]
         try:
             self._table.transact(*writes)
         except Lost as error:
+            if new_release and new_release[0].name != service.name and 0 in error.failed:
+                raise Conflict(f"a service named {new_release[0].name} exists already") from error
             self.refuse_if_busy(service.id)
             raise Conflict("the service was changed meanwhile; read it again") from error
         return changed
@@ -166,11 +190,11 @@ class ServiceStore:
                      old=held.job_id, fence=job.fence),
         ]  # fmt: skip
 
-    def _release_writes(self, release: Release, sealed_document: bytes) -> list[dict[str, Any]]:
+    def _release_writes(self, release: Release, sealed_source: bytes) -> list[dict[str, Any]]:
         key = _release(release.service_id, release.number)
         return [
             put(key, attributes(release), "attribute_not_exists(pk)"),
-            put((key[0], f"DOC#{release.number:06d}"), {"sealed": sealed_document}),
+            put(_source(release.service_id, release.number), {"sealed": sealed_source}),
         ]
 
     # Ending a job
@@ -181,6 +205,8 @@ class ServiceStore:
         job: Job,
         events: tuple[Event, ...],
         changed_release: Release | None = None,
+        *,
+        freed_name: str | None = None,
         **changes: Any,
     ) -> None:
         """The job's end: service, release, timeline, lease and job in one write.
@@ -198,6 +224,8 @@ class ServiceStore:
             writes.append(put(_row(service.id), _row_of(changed)))
         if changed_release:
             writes.append(put(_release(service.id, changed_release.number), attributes(changed_release)))
+        if freed_name:
+            writes.append(delete(_name(freed_name), "service_id = :id", id=service.id))
         writes += [_event(service.id, event) for event in events]
         self._as_holder(*writes)
 
@@ -247,6 +275,10 @@ def _lease(service_id: str) -> Key:
 
 def _release(service_id: str, number: int) -> Key:
     return (f"SVC#{service_id}", f"REL#{number:06d}")
+
+
+def _source(service_id: str, number: int) -> Key:
+    return (f"SVC#{service_id}", f"SRC#{number:06d}")
 
 
 def _row(service_id: str) -> Key:

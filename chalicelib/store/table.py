@@ -4,7 +4,7 @@
 | --------------------------- | ------------- | --------------- |
 | service                     | SVC#<id>      | META            |
 | its releases                | SVC#<id>      | REL#<number>    |
-| their sealed documents      | SVC#<id>      | DOC#<number>    |
+| what those were made of     | SVC#<id>      | SRC#<number>    |
 | its timeline                | SVC#<id>      | EVT#<time>#<id> |
 | its lease                   | SVC#<id>      | LEASE           |
 | a row of the service list   | SERVICES      | <id>            |

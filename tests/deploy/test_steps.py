@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from chalicelib.deploy import functions, start
-from chalicelib.deploy import work as work_module
 from chalicelib.deploy.steps import STEPS
 from chalicelib.domain import errors
 from chalicelib.domain.errors import SlipwayError
@@ -24,16 +23,6 @@ COMPOSE = (
 GOOD_WAY = ("Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
-@pytest.fixture
-def host(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    fake = FakeHost()
-    monkeypatch.setattr(type(panel), "connected", lambda self, host: fake)
-    monkeypatch.setattr(work_module, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr("chalicelib.deploy.steps.POLL_SECONDS", 0.2)
-    work_module._document.cache_clear()
-    return fake
-
-
 def created(panel: Panel) -> tuple[Service, Job]:
     panel.a_host()
     wanted = start.NewService(
@@ -43,7 +32,7 @@ def created(panel: Panel) -> tuple[Service, Job]:
         compose=COMPOSE,
         variables={"PASSWORD": "canary-secret"},
     )
-    service, job, _ = start.create(wanted, ADMIN)
+    service, job = start.create(start.draft(wanted, ADMIN), ADMIN)
     return service, job
 
 
@@ -141,7 +130,7 @@ def test_a_redeploy_leaves_containers_that_did_not_change(panel: Panel, host: Fa
 
     start.redeploy(service, ADMIN)
 
-    assert start.document_of(service.id, 2) == start.document_of(service.id, 1)
+    assert start.source_of(service.id, 2).document == start.source_of(service.id, 1).document
 
 
 def test_an_image_that_cannot_be_pulled_fails_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:

@@ -28,7 +28,9 @@ class DockerHost:
 
     def ps(self, service_id: str, *options: str) -> list[str]:
         """The service's running containers."""
-        listed = self.lab.docker("ps", "--quiet", "--no-trunc", f"--filter=label=slipway.service={service_id}", *options)
+        listed = self.lab.docker(
+            "ps", "--quiet", "--no-trunc", f"--filter=label=slipway.service={service_id}", *options
+        )
         return listed.split()
 
     def container(self, service_id: str, compose_service: str = "web") -> str:

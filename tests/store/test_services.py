@@ -55,6 +55,7 @@ def a_release(service: Service, job: Job, number: int = 1) -> Release:
     return Release(
         service_id=service.id,
         number=number,
+        name=service.name,
         state="pending",
         job_id=job.id,
         images=("bb:1",),
@@ -83,7 +84,7 @@ def test_a_service_comes_back_as_it_was_stored(panel: Panel) -> None:
     service, job = added(panel)
 
     assert panel.services.get(service.id) == service
-    assert panel.services.document(service.id, 1) == b"document"
+    assert panel.services.source(service.id, 1) == b"document"
     assert panel.services.with_release(service.id, 1)[1].images == ("bb:1",)
     assert [row["name"] for row in panel.services.rows()] == ["blog"]
     assert [open_job.id for open_job in panel.jobs.unfinished()] == [job.id]

@@ -1,0 +1,85 @@
+"""PATCH, rollback, releases and dry runs over REST."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.api.test_services import deployed
+from tests.emulator import Panel
+
+
+def test_a_dry_run_shows_the_plan_and_stores_nothing(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    wanted["compose"] += "    environment: {PASSWORD: '${PASSWORD}'}\n"
+    wanted["variables"] = {"PASSWORD": "canary-secret"}
+
+    reply = api.post("/services?dry_run=true", wanted)
+
+    assert reply.status == 200
+    plan = reply.body
+    assert (plan["url"], plan["images"]) == ("http://custom-app.localhost", ["myapp:latest"])
+    assert plan["published_ports"] == [{"ip": "", "port": 8080, "protocol": "tcp"}]
+    assert plan["compose"]["services"]["app"]["environment"] == {"PASSWORD": "[redacted]"}
+    assert "canary" not in reply.text
+    assert panel.services.rows() == []
+    assert panel.workflow.started == []
+
+
+def test_a_dry_run_tells_every_finding_too(api: Api, wanted: dict[str, Any]) -> None:
+    wanted["compose"] = "services: {a: {image: x, privileged: true}}"
+
+    assert api.post("/services?dry_run=true", wanted).status == 422
+    assert api.post("/services?dry_run=maybe", wanted).status == 422
+
+
+def test_a_change_answers_with_its_job(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, wanted)
+
+    reply = api.patch(f"/services/{service_id}", {"variables": {"A": "1"}, "limits": {"cpu": 0.5, "memory_mb": 128}})
+
+    assert (reply.status, reply.body["status"]) == (200, "deploying")
+    assert api.get(f"/jobs/{reply.body['deploy_job_id']}").body["kind"] == "update"
+
+
+def test_a_dry_run_of_a_change_shows_what_differs(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, wanted)
+
+    reply = api.send("PATCH", f"/services/{service_id}?dry_run=true", {"limits": {"memory_mb": 128}})
+
+    assert reply.status == 200
+    assert any(line.startswith("+") and "134217728" in line for line in reply.body["diff"])
+    assert panel.services.get(service_id).status == "running"
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "body"),
+        ({"colour": "red"}, "colour"),
+        ({"name": "Not A Label"}, "name"),
+        ({"limits": {"cpu": 0}}, "limits.cpu"),
+        ({"limits": {"memory_mb": 1}}, "limits.memory_mb"),
+        ({"compose": "services: {a: {image: x, pid: host}}"}, "services.a.pid"),
+        ({"variables": {"A": 1}}, "variables.A"),
+    ],
+)
+def test_a_bad_change_is_named_and_changes_nothing(
+    api: Api, panel: Panel, wanted: dict[str, Any], body: dict[str, Any], path: str
+) -> None:
+    service_id = deployed(api, panel, wanted)
+
+    reply = api.patch(f"/services/{service_id}", body)
+
+    assert (reply.status, reply.error["details"][0]["path"]) == (422, path)
+    assert panel.services.get(service_id).version == 2
+
+
+def test_releases_are_listed_and_an_unknown_one_cannot_be_run(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, wanted)
+
+    listed = api.get(f"/services/{service_id}/releases").body
+
+    assert [(release["number"], release["running"]) for release in listed["data"]] == [(1, True)]
+    assert api.post(f"/services/{service_id}/rollback", {"release": 7}).status == 422
+    assert api.post(f"/services/{service_id}/rollback").status == 422
+    assert api.post(f"/services/{service_id}/rollback", {"release": "1"}).status == 422
