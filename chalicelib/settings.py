@@ -28,6 +28,7 @@ class Settings:
     default_memory_mb: int = 512
     default_pids: int = 1024
     releases_kept: int = 10
+    jobs_at_once_per_host: int = 4
     deploy_deadline_seconds: int = 1800
     remove_deadline_seconds: int = 86400
     health_timeout_seconds: int = 120

@@ -11,6 +11,7 @@ from chalicelib.settings import Settings
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.records import Records
 from chalicelib.store.services import ServiceStore
+from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
 from chalicelib.store.templates import TemplateStore
 
@@ -40,6 +41,10 @@ class Adapters:
     @cached_property
     def jobs(self) -> JobStore:
         return JobStore(self.table)
+
+    @cached_property
+    def slots(self) -> Slots:
+        return Slots(self.table, self.settings.jobs_at_once_per_host)
 
     @cached_property
     def hosts(self) -> Records[Host]:

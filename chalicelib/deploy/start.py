@@ -297,6 +297,7 @@ def end_for(job: Job, code: str, message: str) -> None:
         panel.services.finish(service, ended, (_event("deploy", "failed", message, job),), status=status)
     except LeaseLost:
         log.info("job %s ended by itself or lost its lease", job.id)
+    panel.slots.give_back(job.host_id, job.id)
 
 
 def ended_job(

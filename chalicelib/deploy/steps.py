@@ -18,6 +18,7 @@ from chalicelib.domain.errors import (
     CommandFailed,
     DeadlinePassed,
     ImageUnavailable,
+    NotFound,
     PolicyRefused,
     PreflightFailed,
     Unhealthy,
@@ -35,6 +36,21 @@ _TAIL_LINES = 20
 _WAIT_SECONDS = 2
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
 _OK, _BAD_REQUEST = 200, 400
+
+
+def admit(work: Work) -> str:
+    """Wait for a turn on the host: a few jobs at a time, in the order they came."""
+    before = 0
+
+    def look() -> str | None:
+        nonlocal before
+        before = adapters().slots.take(work.job.host_id, work.job.id, _is_over)
+        return f"{before} before it" if before else None
+
+    if _poll(look, work.stop_if_told) is None:
+        return "done"
+    work.say(f"waiting for its turn on the host: {before} before it")
+    return "waiting"
 
 
 def preflight(work: Work) -> str:
@@ -78,13 +94,15 @@ def pull(work: Work) -> str:
     return work.detached(
         "pull",
         lambda name: kit.start_pull(
-            release.service_id, work.job.fence, job=name,
+            release.service_id,
+            work.job.fence,
+            job=name,
             release=release.number,
             images=work.job.pull,
             wait_s=_WAIT_SECONDS,
         ),
         ImageUnavailable,
-    )  # fmt: skip
+    )
 
 
 def up(work: Work) -> str:
@@ -148,6 +166,7 @@ def record(work: Work) -> str:
         limits=source.limits,
         sealed_variables=start.sealed_variables(service.id, source.variables),
     )
+    adapters().slots.give_back(job.host_id, job.id)
     adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
     return "done"
 
@@ -228,6 +247,7 @@ def record_removal_failure(work: Work, error: dict[str, Any]) -> str:
 
 
 STEPS: dict[str, Callable[..., str]] = {
+    "Admit": admit,
     "Preflight": preflight,
     "Upload": upload,
     "Pull": pull,
@@ -279,7 +299,14 @@ def _bring_up(work: Work, release: Release, kind: str) -> str:
             wait_s=_WAIT_SECONDS,
         ),
         CommandFailed,
-    )  # fmt: skip
+    )
+
+
+def _is_over(job_id: str) -> bool:
+    try:
+        return adapters().jobs.get(job_id).is_over
+    except NotFound:
+        return True
 
 
 def _name(work: Work, release: Release) -> str:

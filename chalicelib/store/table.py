@@ -12,6 +12,7 @@
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |
+| turns on a host             | SLOTS#<host id> | SLOTS         |
 | what a host's services used | OBSERVED#<host id> | <service id> |
 
 Lists are queries of one partition; nothing scans. `expires` is the table's TTL attribute: DynamoDB deletes late, so

@@ -13,6 +13,8 @@ from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
+from chalicelib.store.records import attributes
+from chalicelib.store.table import put
 from tests.deploy.fakes import FakeHost, resolved, running
 from tests.emulator import Panel
 
@@ -20,7 +22,7 @@ ADMIN = Caller(token_id="tok_test", role="admin", customer_id=None)
 COMPOSE = (
     "services:\n  app:\n    image: myapp:latest\n    environment:\n      PASSWORD: ${PASSWORD}\n    expose: ['80']\n"
 )
-GOOD_WAY = ("Preflight", "Upload", "Up", "Health", "Route", "Record")
+GOOD_WAY = ("Admit", "Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
 def created(panel: Panel) -> tuple[Service, Job]:
@@ -64,7 +66,7 @@ def test_a_deploy_that_goes_well_is_recorded(panel: Panel, host: FakeHost) -> No
     walk(job, *GOOD_WAY)
 
     ended, after = panel.jobs.get(job.id), panel.services.get(service.id)
-    assert (ended.status, [step.status for step in ended.steps.values()]) == ("succeeded", ["succeeded"] * 6)
+    assert (ended.status, [step.status for step in ended.steps.values()]) == ("succeeded", ["succeeded"] * 7)
     assert (after.status, after.release, after.deployed_at is not None) == ("running", 1, True)
     release = panel.services.release(service.id, 1)
     assert (release.state, release.image_ids, release.digests) == ("good", {"app": "sha256:1"}, ("myapp@sha256:d1",))
@@ -95,6 +97,22 @@ def test_each_mutation_carries_a_higher_fence_than_the_one_before(panel: Panel, 
     fences = [request["fence"] for _, request in host.asked if "fence" in request]
     assert fences == sorted(set(fences))
     assert len(fences) == 3
+
+
+def test_jobs_beyond_those_a_host_takes_wait_their_turn_and_say_so(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    others = [f"job_{number}" for number in range(4)]
+    for other in others:
+        panel.slots.take(job.host_id, other, lambda _: False)
+        panel.table.write(put((f"JOB#{other}", "META"), attributes(job.model_copy(update={"id": other}))))
+
+    assert step("Admit", job) == "waiting"
+    assert panel.jobs.get(job.id).steps["Admit"].message == "waiting for its turn on the host: 1 before it"
+    panel.slots.give_back(job.host_id, others[0])
+    walk(job, *GOOD_WAY)
+
+    assert panel.table.get((f"SLOTS#{job.host_id}", "SLOTS")) is not None
+    assert panel.slots.take(job.host_id, "job_next", lambda _: False) == 0
 
 
 def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHost) -> None:

@@ -1,0 +1,73 @@
+"""Turns on a host: so many jobs work on it at a time, the others wait in the order they came.
+
+One item a host, changed by compare and swap. A job that ended without giving its turn back (its function was killed) is
+noticed by the next that looks, so a turn is never lost for good.
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.store.table import Key, Lost, Table, put
+
+_ATTEMPTS = 40
+_LONGEST_PAUSE = 0.1
+
+
+class Slots:
+    def __init__(self, table: Table, at_once: int) -> None:
+        self._table = table
+        self._at_once = at_once
+
+    def take(self, host_id: str, job_id: str, is_over: Callable[[str], bool]) -> int:
+        """0 if the job may work now; else how many are before it. Asking again keeps its place.
+
+        `is_over` tells of a job in the way whether it has ended.
+        """
+
+        def turn(working: list[str], waiting: list[str]) -> tuple[list[str], list[str]]:
+            if job_id in working:
+                return working, waiting
+            if job_id not in waiting:
+                waiting = [*waiting, job_id]
+            if len(working) >= self._at_once or waiting[0] != job_id:
+                working = [job for job in working if not is_over(job)]
+                waiting = [job for job in waiting if job == job_id or not is_over(job)]
+            while waiting and len(working) < self._at_once:
+                working, waiting = [*working, waiting[0]], waiting[1:]
+            return working, waiting
+
+        working, waiting = self._change(host_id, turn)
+        return 0 if job_id in working else waiting.index(job_id) + 1
+
+    def give_back(self, host_id: str, job_id: str) -> None:
+        """The job works no longer, or does not want to any more; the next in line may."""
+
+        def gone(working: list[str], waiting: list[str]) -> tuple[list[str], list[str]]:
+            return [job for job in working if job != job_id], [job for job in waiting if job != job_id]
+
+        self._change(host_id, gone)
+
+    def _change(
+        self, host_id: str, turn: Callable[[list[str], list[str]], tuple[list[str], list[str]]]
+    ) -> tuple[list[str], list[str]]:
+        for _ in range(_ATTEMPTS):
+            item = self._table.get(_key(host_id)) or {"working": [], "waiting": [], "version": 0}
+            working, waiting = turn(item["working"], item["waiting"])
+            if (working, waiting) == (item["working"], item["waiting"]):
+                return working, waiting
+            fields = {"working": working, "waiting": waiting, "version": item["version"] + 1}
+            try:
+                self._table.write(
+                    put(_key(host_id), fields, "attribute_not_exists(pk) OR version = :seen", seen=item["version"])
+                )
+            except Lost:
+                time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311  # a pause needs no secrecy
+                continue
+            return working, waiting
+        raise Unavailable("too many jobs come to this host at once")
+
+
+def _key(host_id: str) -> Key:
+    return (f"SLOTS#{host_id}", "SLOTS")
