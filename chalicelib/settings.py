@@ -29,6 +29,9 @@ class Settings:
     default_pids: int = 1024
     releases_kept: int = 10
     jobs_at_once_per_host: int = 4
+    cpu_overcommit_percent: int = 400
+    memory_overcommit_percent: int = 90
+    default_disk_mb: int = 256
     deploy_deadline_seconds: int = 1800
     remove_deadline_seconds: int = 86400
     health_timeout_seconds: int = 120

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.domain.errors import Conflict, ValidationFailed
@@ -14,6 +14,7 @@ routes = Routes(__name__)
 
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+LabelPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$")]
 HostKey = Annotated[
     str, Field(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}( .*)?$")
 ]
@@ -27,6 +28,18 @@ class CreateHost(WireIn):
     private_key: str | None = Field(None, max_length=20_000)
     host_key: HostKey | None = None
     trust_on_first_use: bool = False
+    labels: dict[LabelPart, LabelPart] = Field(default_factory=dict, max_length=50)
+
+
+class ChangeHost(WireIn):
+    name: DnsLabel | None = None
+    labels: dict[LabelPart, LabelPart] | None = Field(None, max_length=50)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "ChangeHost":
+        if self.name is None and self.labels is None:
+            raise ValueError("nothing to change: give name or labels")
+        return self
 
 
 @routes.on("GET", "/hosts", role="admin")
@@ -50,8 +63,7 @@ def create_host(request: Request) -> Answer:
                 )
             ],
         )
-    if any(host.name == wanted.name for host in adapters().hosts.all()):
-        raise Conflict(f"a host named {wanted.name} exists already")
+    _refuse_taken_name(wanted.name)
     made = adapters().host_calls.ask(
         "prepare_host",
         private_key=wanted.private_key,
@@ -66,6 +78,7 @@ def create_host(request: Request) -> Answer:
         user=wanted.user,
         host_key=" ".join((wanted.host_key or made["host_key"]).split()[:2]),
         public_key=made["public_key"],
+        labels=wanted.labels,
         sealed_private_key=bytes.fromhex(made["sealed_private_key"]),
         created_at=now(),
         updated_at=now(),
@@ -89,6 +102,28 @@ def check_host(request: Request, host_id: str) -> Any:
     return _view(adapters().hosts.get(host_id))
 
 
+@routes.on("PATCH", "/hosts/{host_id}", role="admin")
+def change_host(request: Request, host_id: str) -> Any:
+    host = adapters().hosts.get(host_id)
+    wanted = request.body(ChangeHost)
+    if wanted.name and wanted.name != host.name:
+        _refuse_taken_name(wanted.name)
+    changes = wanted.model_dump(exclude_none=True)
+    return _view(adapters().hosts.change(host, **changes, updated_at=now()))
+
+
+@routes.on("POST", "/hosts/{host_id}/drain", role="admin")
+def drain_host(request: Request, host_id: str) -> Any:
+    """Place nothing new on the host. What runs there stays."""
+    return _view(adapters().hosts.change(adapters().hosts.get(host_id), draining=True, updated_at=now()))
+
+
+@routes.on("DELETE", "/hosts/{host_id}/drain", role="admin")
+def undrain_host(request: Request, host_id: str) -> Any:
+    """Place services on the host again."""
+    return _view(adapters().hosts.change(adapters().hosts.get(host_id), draining=False, updated_at=now()))
+
+
 @routes.on("DELETE", "/hosts/{host_id}", role="admin")
 def delete_host(request: Request, host_id: str) -> Answer:
     """Forget a host that nothing runs on."""
@@ -99,6 +134,11 @@ def delete_host(request: Request, host_id: str) -> Answer:
         raise Conflict("services live on this host; delete them first", {"service_ids": sorted({*living, *leaving})})
     adapters().hosts.remove(host)
     return Answer(None, 204)
+
+
+def _refuse_taken_name(name: str) -> None:
+    if any(host.name == name for host in adapters().hosts.all()):
+        raise Conflict(f"a host named {name} exists already")
 
 
 def _listed(views: list[dict[str, Any]]) -> dict[str, Any]:

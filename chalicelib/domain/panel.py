@@ -25,6 +25,8 @@ class Host(Noun):
     host_key: str
     public_key: str
     sealed_private_key: bytes
+    labels: dict[str, str] = {}
+    draining: bool = False
     status: Literal["new", "ready", "not_ready"] = "new"
     problems: tuple[dict[str, Any], ...] = ()
     facts: dict[str, Any] = {}
@@ -34,10 +36,19 @@ class Host(Noun):
     version: int = 1
 
 
+class CustomerLimits(Noun):
+    """What a customer may have in all; None: as much as there is."""
+
+    services: int | None = None
+    cpu_millis: int | None = None
+    memory_mb: int | None = None
+
+
 class Customer(Noun):
     id: str
     name: str
     email: str | None = None
+    limits: CustomerLimits = CustomerLimits()
     status: Literal["active", "suspended"] = "active"
     created_at: str
     updated_at: str
