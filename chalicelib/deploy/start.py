@@ -285,6 +285,15 @@ def reap() -> None:
             adapters().workflow.start(job)
 
 
+def look_at_every_host() -> None:
+    """Have each host with services held against what is wanted of it, without waiting for any."""
+    by_host: dict[str, list[str]] = {}
+    for row in adapters().services.rows():
+        by_host.setdefault(row["host_id"], []).append(row["id"])
+    for host_id, service_ids in by_host.items():
+        adapters().host_calls.tell("reconcile", host_id=host_id, service_ids=sorted(service_ids))
+
+
 def end_for(job: Job, code: str, message: str) -> None:
     """End a job from outside the workflow; nothing if it ended meanwhile."""
     panel = adapters()
