@@ -6,6 +6,7 @@ from pydantic import Field
 
 from chalicelib.api.auth import forget, must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.deploy.start import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, Token, new_token
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
@@ -64,7 +65,10 @@ def change_customer(request: Request, customer_id: str) -> Any:
         raise ValidationFailed(
             "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
         )
-    return _customer_view(adapters().customers.change(customer, **changes, updated_at=now()))
+    changed = adapters().customers.change(customer, **changes, updated_at=now())
+    if changed.status != customer.status:
+        enforce_suspensions()
+    return _customer_view(changed)
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin")

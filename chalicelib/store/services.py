@@ -25,6 +25,7 @@ ROW_FIELDS = (
     "template",
     "deploy_method",
     "has_url",
+    "suspended",
     "created_at",
     "updated_at",
 )
