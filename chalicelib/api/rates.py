@@ -18,6 +18,7 @@ log = logging.getLogger("slipway.api")
 
 _SETTLED_PARTS = 60
 _MOST_REMEMBERED = 1000
+_clock = time.time
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def take(caller: Caller) -> Allowance | None:
     limit = adapters().settings.requests_per_minute if own is None else own
     if not limit:
         return None
-    number, second = divmod(int(time.time()), 60)
+    number, second = divmod(int(_clock()), 60)
     with _lock:
         minute = _this_minute(caller.token_id, number)
         granted = minute.known + minute.unsettled < limit
@@ -95,7 +96,8 @@ def _this_minute(token_id: str, number: int) -> _Minute:
 def _counted(minute: _Minute, limit: int) -> int:
     """Count one more; how many are to be settled now."""
     minute.unsettled += 1
-    if not minute.is_new and minute.unsettled < limit / _SETTLED_PARTS:
+    is_the_last = minute.known + minute.unsettled >= limit
+    if not minute.is_new and not is_the_last and minute.unsettled < limit / _SETTLED_PARTS:
         return 0
     settling, minute.unsettled, minute.is_new = minute.unsettled, 0, False
     minute.known += settling

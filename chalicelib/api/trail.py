@@ -32,7 +32,7 @@ def entry_of(request: ChaliceRequest, caller: Caller, request_id: str) -> AuditE
         method=request.method,
         path=path_of(request)[:_MOST_CHARACTERS],
         object_id=objects[0][:_MOST_CHARACTERS] if objects else None,
-        dry_run=bool(request.query_params) and request.query_params.get("dry_run") == "true",
+        dry_run=request.query_params is not None and request.query_params.get("dry_run") == "true",
         source_ip=(request.context.get("identity") or {}).get("sourceIp") or "unknown",
         request_id=request_id,
     )

@@ -6,7 +6,9 @@ kept, is kept under that claim alone, so one who comes late changes nothing.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from chalicelib.domain.words import new_id
 from chalicelib.store.table import Key, Lost, Table, delete, put, update
@@ -35,12 +37,13 @@ class Held:
 
 
 class ReplyStore:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, clock: Callable[[], float] = time.time) -> None:
         self._table = table
+        self._clock = clock
 
     def take(self, token_id: str, key: str, fingerprint: str) -> Claim | None:
         """The key for this request; None if another has it."""
-        claim, moment = Claim(token_id, key, new_id("claim")), int(time.time())
+        claim, moment = Claim(token_id, key, new_id("claim")), int(self._clock())
         item = {"fingerprint": fingerprint, "claim": claim.id, "expires": moment + CLAIM_SECONDS}
         try:
             self._table.write(
@@ -53,13 +56,13 @@ class ReplyStore:
     def find(self, token_id: str, key: str) -> Held | None:
         """Who has the key now; None if it is free."""
         item = self._table.get(_key(token_id, key))
-        if item is None or item["expires"] < int(time.time()):
+        if item is None or item["expires"] < int(self._clock()):
             return None
         return Held(item["fingerprint"], bool(item.get("is_over")), item.get("sealed"))
 
     def keep(self, claim: Claim, sealed: bytes | None) -> None:
         """The request is over, and this was its answer. Nothing if the claim ended."""
-        over = {"is_over": True, "expires": int(time.time()) + KEPT_SECONDS}
+        over = {"is_over": True, "expires": int(self._clock()) + KEPT_SECONDS}
         changes = over if sealed is None else {**over, "sealed": sealed}
         self._as_holder(update(_key(claim.token_id, claim.key), changes, "claim = :claim", claim=claim.id))
 
@@ -67,7 +70,7 @@ class ReplyStore:
         """The key is free again, as if the request had never come."""
         self._as_holder(delete(_key(claim.token_id, claim.key), "claim = :claim", claim=claim.id))
 
-    def _as_holder(self, write: dict[str, object]) -> None:
+    def _as_holder(self, write: dict[str, Any]) -> None:
         try:
             self._table.write(write)
         except Lost:
