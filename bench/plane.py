@@ -95,6 +95,7 @@ def _serve(state: Path, ready: Path) -> None:
     from infra.local.gateway import Gateway  # noqa: PLC0415
 
     settings = {name: value for name, value in os.environ.items() if name.startswith("SLIPWAY_")}
+    settings.setdefault("SLIPWAY_REQUESTS_PER_MINUTE", "0")
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         cloud = Cloud(state, settings)
         try:

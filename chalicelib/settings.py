@@ -35,6 +35,8 @@ class Settings:
     deploy_deadline_seconds: int = 1800
     remove_deadline_seconds: int = 86400
     health_timeout_seconds: int = 120
+    requests_per_minute: int = 600  # of one token, unless it has a limit of its own; 0: no limit
+    audit_days: int = 365
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -8,8 +8,11 @@ from chalicelib.aws.sealing import Sealer
 from chalicelib.aws.workflow import Workflow
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
+from chalicelib.store.audit import AuditStore
 from chalicelib.store.jobs import JobStore
+from chalicelib.store.rates import RateStore
 from chalicelib.store.records import Records
+from chalicelib.store.replies import ReplyStore
 from chalicelib.store.services import ServiceStore
 from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
@@ -61,6 +64,18 @@ class Adapters:
     @cached_property
     def templates(self) -> TemplateStore:
         return TemplateStore(self.table)
+
+    @cached_property
+    def replies(self) -> ReplyStore:
+        return ReplyStore(self.table)
+
+    @cached_property
+    def rates(self) -> RateStore:
+        return RateStore(self.table)
+
+    @cached_property
+    def audit(self) -> AuditStore:
+        return AuditStore(self.table, self.settings.audit_days)
 
     @cached_property
     def sealer(self) -> Sealer:

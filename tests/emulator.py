@@ -66,7 +66,8 @@ class Panel(wiring.Adapters):
 
     @cached_property
     def settings(self) -> Settings:
-        return Settings(table=f"t{uuid.uuid4().hex}")
+        # Tests ask faster than people; those about the limit give a token one of its own.
+        return Settings(table=f"t{uuid.uuid4().hex}", requests_per_minute=0)
 
     @cached_property
     def table(self) -> Table:
@@ -113,8 +114,14 @@ class Panel(wiring.Adapters):
         self.hosts.add(host)
         return host
 
-    def a_token(self, role: Any = "admin", customer_id: str | None = None, expires_at: str | None = None) -> str:
-        token, text = new_token("test", role, customer_id, expires_at, now())
+    def a_token(
+        self,
+        role: Any = "admin",
+        customer_id: str | None = None,
+        expires_at: str | None = None,
+        requests_per_minute: int | None = None,
+    ) -> str:
+        token, text = new_token("test", role, customer_id, expires_at, now(), requests_per_minute)
         self.tokens.add(token)
         return text
 

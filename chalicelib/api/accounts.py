@@ -6,6 +6,7 @@ from pydantic import Field
 
 from chalicelib.api.auth import forget, must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.versions import etag
 from chalicelib.deploy.start import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, Token, new_token
@@ -33,6 +34,7 @@ class CreateToken(WireIn):
     role: Literal["admin", "deployer", "viewer"]
     customer_id: str | None = None
     expires_at: Time | None = None
+    requests_per_minute: int | None = Field(None, ge=0, le=1_000_000)
 
 
 @routes.on("GET", "/customers")
@@ -48,18 +50,22 @@ def create_customer(request: Request) -> Answer:
     moment = now()
     customer = Customer(id=new_id("cust"), name=wanted.name, email=wanted.email, created_at=moment, updated_at=moment)
     adapters().customers.add(customer)
-    return Answer(_customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}"})
+    return Answer(
+        _customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)}
+    )
 
 
 @routes.on("GET", "/customers/{customer_id}")
-def get_customer(request: Request, customer_id: str) -> Any:
+def get_customer(request: Request, customer_id: str) -> Answer:
     must_see(request.caller, customer_id, "customer")
-    return _customer_view(adapters().customers.get(customer_id))
+    customer = adapters().customers.get(customer_id)
+    return Answer(_customer_view(customer), headers=etag(customer.version))
 
 
 @routes.on("PATCH", "/customers/{customer_id}", role="admin")
-def change_customer(request: Request, customer_id: str) -> Any:
+def change_customer(request: Request, customer_id: str) -> Answer:
     customer = adapters().customers.get(customer_id)
+    request.must_match(customer.version)
     changes = request.body(ChangeCustomer).model_dump(exclude_unset=True)
     if changes.get("name", "") is None or changes.get("status", "") is None:
         raise ValidationFailed(
@@ -68,16 +74,19 @@ def change_customer(request: Request, customer_id: str) -> Any:
     changed = adapters().customers.change(customer, **changes, updated_at=now())
     if changed.status != customer.status:
         enforce_suspensions()
-    return _customer_view(changed)
+    return Answer(_customer_view(changed), headers=etag(changed.version))
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin")
 def delete_customer(request: Request, customer_id: str) -> Answer:
     """Forget a customer that has no services; its tokens are revoked."""
     customer = adapters().customers.get(customer_id)
+    request.must_match(customer.version)
     living = sorted(row["id"] for row in adapters().services.rows() if row["customer_id"] == customer_id)
     if living:
         raise Conflict("this customer has services; delete them first", {"service_ids": living})
+    # Nothing is deployed for it from here on; and if someone changed it meanwhile, its tokens still work.
+    customer = adapters().customers.change(customer, status="suspended", updated_at=now())
     for token in adapters().tokens.all():
         if token.customer_id == customer_id and token.revoked_at is None:
             adapters().tokens.change(token, revoked_at=now())
@@ -102,7 +111,7 @@ def create_token(request: Request) -> Answer:
         raise ValidationFailed(
             "expires_at has passed", [finding("expires_at", "past", "choose a time that is to come")]
         )
-    token, text = new_token(wanted.name, wanted.role, wanted.customer_id, expires_at, now())
+    token, text = new_token(wanted.name, wanted.role, wanted.customer_id, expires_at, now(), wanted.requests_per_minute)
     adapters().tokens.add(token)
     return Answer({**_token_view(token), "token": text}, 201, {"Location": f"/api/tokens/{token.id}"})
 
@@ -141,4 +150,5 @@ def _customer_view(customer: Customer) -> dict[str, Any]:
 
 
 def _token_view(token: Token) -> dict[str, Any]:
-    return token.model_dump(include={"id", "name", "role", "customer_id", "created_at", "expires_at", "revoked_at"})
+    shown = {"id", "name", "role", "customer_id", "created_at", "expires_at", "revoked_at", "requests_per_minute"}
+    return token.model_dump(include=shown)

@@ -25,7 +25,13 @@ def caller_of(authorization: str | None) -> Caller:
     token = _token(token_id)
     if token is None or not token.matches(secret) or not _is_valid(token):
         raise Unauthorized("this token is unknown, expired or revoked")
-    return Caller(token_id=token.id, role=token.role, customer_id=token.customer_id)
+    return Caller(
+        token_id=token.id,
+        role=token.role,
+        customer_id=token.customer_id,
+        token_name=token.name,
+        requests_per_minute=token.requests_per_minute,
+    )
 
 
 def must_see(caller: Caller, customer_id: str, word: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.versions import etag
 from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
@@ -90,12 +91,12 @@ def create_host(request: Request) -> Answer:
     adapters().hosts.add(host)
     if wanted.private_key:
         adapters().host_calls.tell("check_host", host_id=host.id)
-    return Answer(_view(host), 201, {"Location": f"/api/hosts/{host.id}"})
+    return Answer(_view(host), 201, {"Location": f"/api/hosts/{host.id}", **etag(host.version)})
 
 
 @routes.on("GET", "/hosts/{host_id}", role="admin")
-def get_host(request: Request, host_id: str) -> Any:
-    return _view(adapters().hosts.get(host_id))
+def get_host(request: Request, host_id: str) -> Answer:
+    return _shown(adapters().hosts.get(host_id))
 
 
 @routes.on("POST", "/hosts/{host_id}/check", role="admin")
@@ -107,25 +108,26 @@ def check_host(request: Request, host_id: str) -> Any:
 
 
 @routes.on("PATCH", "/hosts/{host_id}", role="admin")
-def change_host(request: Request, host_id: str) -> Any:
+def change_host(request: Request, host_id: str) -> Answer:
     host = adapters().hosts.get(host_id)
+    request.must_match(host.version)
     wanted = request.body(ChangeHost)
     if wanted.name and wanted.name != host.name:
         _refuse_taken_name(wanted.name)
     changes = wanted.model_dump(exclude_none=True)
-    return _view(adapters().hosts.change(host, **changes, updated_at=now()))
+    return _shown(adapters().hosts.change(host, **changes, updated_at=now()))
 
 
 @routes.on("POST", "/hosts/{host_id}/drain", role="admin")
-def drain_host(request: Request, host_id: str) -> Any:
+def drain_host(request: Request, host_id: str) -> Answer:
     """Place nothing new on the host. What runs there stays."""
-    return _view(adapters().hosts.change(adapters().hosts.get(host_id), draining=True, updated_at=now()))
+    return _drained(request, host_id, draining=True)
 
 
 @routes.on("DELETE", "/hosts/{host_id}/drain", role="admin")
-def undrain_host(request: Request, host_id: str) -> Any:
+def undrain_host(request: Request, host_id: str) -> Answer:
     """Place services on the host again."""
-    return _view(adapters().hosts.change(adapters().hosts.get(host_id), draining=False, updated_at=now()))
+    return _drained(request, host_id, draining=False)
 
 
 @routes.on("GET", "/hosts/{host_id}/orphans", role="admin")
@@ -148,6 +150,7 @@ def sweep_host(request: Request, host_id: str) -> Any:
 def delete_host(request: Request, host_id: str) -> Answer:
     """Forget a host that nothing runs on."""
     host = adapters().hosts.get(host_id)
+    request.must_match(host.version)
     living = [row["id"] for row in adapters().services.rows() if row["host_id"] == host_id]
     leaving = [job.service_id for job in adapters().jobs.unfinished() if job.host_id == host_id]
     if living or leaving:
@@ -159,6 +162,16 @@ def delete_host(request: Request, host_id: str) -> Answer:
 def _refuse_taken_name(name: str) -> None:
     if any(host.name == name for host in adapters().hosts.all()):
         raise Conflict(f"a host named {name} exists already")
+
+
+def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:
+    host = adapters().hosts.get(host_id)
+    request.must_match(host.version)
+    return _shown(adapters().hosts.change(host, draining=draining, updated_at=now()))
+
+
+def _shown(host: Host) -> Answer:
+    return Answer(_view(host), headers=etag(host.version))
 
 
 def _listed(views: list[dict[str, Any]]) -> dict[str, Any]:

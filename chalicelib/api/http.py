@@ -1,4 +1,4 @@
-"""REST's own rules, once: who calls, what the body says, what an error looks like.
+"""REST's own rules, once: who calls and how often, what the body says, what is done once and noted, what an error is.
 
 Errors are answered inside the view, because Chalice adds CORS headers only to what a view returns. What Chalice answers
 before a view runs (another content type, say) is put into the same shape by `in_our_shape`, a middleware.
@@ -11,13 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from chalice import Blueprint, Response
+from chalice import Blueprint, CORSConfig, Response
 from chalice.app import Request as ChaliceRequest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from chalicelib.api import once, rates, trail, versions
 from chalicelib.api.auth import caller_of
 from chalicelib.domain import errors
+from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import (
+    Changed,
     Forbidden,
     InvalidRequest,
     SlipwayError,
@@ -26,7 +29,9 @@ from chalicelib.domain.errors import (
     ValidationFailed,
 )
 from chalicelib.domain.panel import Caller, Role
+from chalicelib.domain.reply import Reply
 from chalicelib.domain.words import finding
+from chalicelib.wiring import adapters
 
 log = logging.getLogger("slipway.api")
 
@@ -36,10 +41,12 @@ STATUS: dict[type[SlipwayError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ValidationFailed: 422,
     errors.UpgradeRequired: 426,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
     errors.HostUnreachable: 502,
     errors.HostKeyMismatch: 502,
@@ -54,6 +61,21 @@ STATUS: dict[type[SlipwayError], int] = {
 # A compose text is at most 256 KiB; escaped as JSON, with variables, it fits well in this.
 MAX_BODY_BYTES = 1_048_576
 _ANYONE = Caller(token_id="", role="viewer", customer_id=None)
+_READS = ("GET", "HEAD")
+_CORS = CORSConfig(
+    allow_headers=[once.HEADER, "If-Match"],
+    expose_headers=[
+        "ETag",
+        "Idempotency-Replayed",
+        "Location",
+        "RateLimit-Limit",
+        "RateLimit-Remaining",
+        "RateLimit-Reset",
+        "Retry-After",
+        "X-Job-Id",
+        "X-Request-Id",
+    ],
+)
 Wire = TypeVar("Wire", bound="WireIn")
 
 
@@ -72,6 +94,11 @@ class Request:
     query: dict[str, str]
     content_type: str
     raw_body: bytes
+    if_match: str | None = None
+
+    def must_match(self, version: int) -> None:
+        """Raise `PreconditionFailed` if the caller wants another version changed than this, the one that was read."""
+        versions.must_match(self.if_match, version)
 
     def body(self, model: type[Wire]) -> Wire:
         """The body as `model`. Raise `InvalidRequest` if it is not JSON, `ValidationFailed` naming each wrong field."""
@@ -101,11 +128,11 @@ class Routes(Blueprint):
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token."""
         # One content type would have Chalice refuse others in its own words; ours are told by `Request.body`.
-        register = self.route(path, methods=[method], cors=True, name=f"{method} {path}")
+        register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}")
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             def answering(**parameters: str) -> Response:
-                return _answer(self.current_request, view, role, parameters)
+                return _Call(self.current_request, role, lambda asked: view(asked, **parameters)).answer()
 
             answering.__name__ = view.__name__
             answering.__doc__ = view.__doc__
@@ -113,6 +140,90 @@ class Routes(Blueprint):
             return view
 
         return decorate
+
+
+class _Call:
+    """One request on its way through the door."""
+
+    def __init__(self, request: ChaliceRequest, role: Role | None, view: Callable[[Request], Any]) -> None:
+        self._request = request
+        self._role = role
+        self._view = view
+        self._id = request.context.get("requestId") or _new_id()
+        self._caller = _ANYONE
+        self._allowance: rates.Allowance | None = None
+
+    def answer(self) -> Response:
+        reply = self._told(self._admitted)
+        line = {"request_id": self._id, "method": self._request.method, "path": self._request.path}
+        log.info("%s", json.dumps({**line, "status": reply.status, "token_id": self._caller.token_id}))
+        headers = {"Content-Type": "application/json", "X-Request-Id": self._id, **reply.headers}
+        if self._allowance:
+            headers.update(self._allowance.headers())
+        if reply.replayed:
+            headers["Idempotency-Replayed"] = "true"
+        return Response(body=reply.body, status_code=reply.status, headers=headers)
+
+    def _admitted(self) -> Reply:
+        if self._role is None:
+            return self._viewed()
+        self._caller = caller_of(self._request.headers.get("authorization"))
+        self._allowance = rates.take(self._caller)
+        if self._allowance:
+            self._allowance.refuse_if_spent()
+        if self._request.method in _READS:
+            self._refuse_by_role()
+            return self._viewed()
+        entry = trail.entry_of(self._request, self._caller, self._id)
+        reply = self._told(lambda: self._written(entry))
+        trail.end(entry, reply)
+        return reply
+
+    def _written(self, entry: AuditEntry) -> Reply:
+        """A write: carried out once for its key, where it has one."""
+        self._refuse_by_role()
+        key = self._request.headers.get(once.HEADER)
+        if key is None:
+            return self._begun(entry)
+        return once.once(
+            self._caller.token_id, key, self._fingerprint(), lambda: self._told(lambda: self._begun(entry))
+        )
+
+    def _fingerprint(self) -> str:
+        request = self._request
+        given = request.query_params
+        query = {name: given.getlist(name) for name in given} if given else {}
+        return once.fingerprint(request.method, trail.path_of(request), query, _raw_body(request))
+
+    def _begun(self, entry: AuditEntry) -> Reply:
+        adapters().audit.begin(entry)
+        return self._viewed()
+
+    def _viewed(self) -> Reply:
+        asked = _asked(self._request, self._caller, self._id)
+        try:
+            result = self._view(asked)
+        except Changed:
+            # It had the version that was named when it was read, and no more when it was to be written.
+            if asked.if_match is None or asked.if_match.strip() == "*":
+                raise
+            raise versions.stale() from None
+        return _reply(result if isinstance(result, Answer) else Answer(result))
+
+    def _refuse_by_role(self) -> None:
+        if self._role and not self._caller.at_least(self._role):
+            raise Forbidden(f"this needs a token with the role {self._role}")
+
+    def _told(self, act: Callable[[], Reply]) -> Reply:
+        """What `act` answers, or in our one shape why it does not."""
+        try:
+            return act()
+        except SlipwayError as error:
+            return _refusal(error, self._id)
+        except Exception:  # the last door: logged whole, told without a word of what is inside
+            log.exception("request %s failed", self._id)
+            message = "something went wrong here; the log has it under this request_id"
+            return _reply(Answer(_error_body("internal_error", message, None, self._id), 500), "internal_error")
 
 
 def validated(model: type[Wire], value: Any, *, strict: bool = True) -> Wire:
@@ -138,51 +249,32 @@ def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Respons
     return response
 
 
-def _answer(
-    request: ChaliceRequest, view: Callable[..., Any], role: Role | None, parameters: dict[str, str]
-) -> Response:
-    request_id = request.context.get("requestId") or _new_id()
-    caller = _ANYONE
-    try:
-        if role:
-            caller = _allowed(request, role)
-        result = view(_request(request, caller, request_id), **parameters)
-        answer = result if isinstance(result, Answer) else Answer(result)
-    except SlipwayError as error:
-        answer = _refusal(error, request_id)
-    except Exception:  # the last door: logged whole, told without a word of what is inside
-        log.exception("request %s failed", request_id)
-        message = "something went wrong here; the log has it under this request_id"
-        answer = Answer(_error_body("internal_error", message, None, request_id), 500)
-    line = {"request_id": request_id, "method": request.method, "path": request.path}
-    log.info("%s", json.dumps({**line, "status": answer.status, "token_id": caller.token_id}))
-    headers = {"Content-Type": "application/json", "X-Request-Id": request_id, **answer.headers}
+def _reply(answer: Answer, code: str | None = None) -> Reply:
     body = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
-    return Response(body=body, status_code=answer.status, headers=headers)
+    return Reply(status=answer.status, headers=answer.headers, body=body, code=code)
 
 
-def _allowed(request: ChaliceRequest, role: Role) -> Caller:
-    caller = caller_of(request.headers.get("authorization"))
-    if not caller.at_least(role):
-        raise Forbidden(f"this needs a token with the role {role}")
-    return caller
-
-
-def _request(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
+def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
     query = request.query_params
     return Request(
         caller=caller,
         id=request_id,
         query={name: query[name] for name in query} if query else {},
         content_type=request.headers.get("content-type", ""),
-        raw_body=request.raw_body if isinstance(request.raw_body, bytes) else request.raw_body.encode(),
+        raw_body=_raw_body(request),
+        if_match=request.headers.get("if-match"),
     )
 
 
-def _refusal(error: SlipwayError, request_id: str) -> Answer:
+def _raw_body(request: ChaliceRequest) -> bytes:
+    return request.raw_body if isinstance(request.raw_body, bytes) else request.raw_body.encode()
+
+
+def _refusal(error: SlipwayError, request_id: str) -> Reply:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
-    return Answer(_error_body(error.code, error.message, error.details, request_id), status, headers)
+    answer = Answer(_error_body(error.code, error.message, error.details, request_id), status, headers)
+    return _reply(answer, error.code)
 
 
 def _error_body(code: str, message: str, details: Any, request_id: str) -> dict[str, Any]:

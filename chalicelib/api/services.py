@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from chalicelib.api.auth import must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.versions import etag
 from chalicelib.deploy import start
 from chalicelib.domain.errors import (
     Conflict,
@@ -197,13 +198,14 @@ def create_service(request: Request) -> Answer:
         "deploy_job_id": job.id,
         "warnings": [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings],
     }
-    return Answer(body, 201, {"Location": f"/api/services/{service.id}", "X-Job-Id": job.id})
+    headers = {"Location": f"/api/services/{service.id}", "X-Job-Id": job.id, **etag(service.version)}
+    return Answer(body, 201, headers)
 
 
 @routes.on("GET", "/services/{service_id}")
-def get_service(request: Request, service_id: str) -> Any:
+def get_service(request: Request, service_id: str) -> Answer:
     service = _service(service_id, request.caller)
-    return _view(service, _observed(service))
+    return Answer(_view(service, _observed(service)), headers=etag(service.version))
 
 
 @routes.on("POST", "/services/{service_id}/start", role="deployer")
@@ -223,7 +225,7 @@ def restart_service(request: Request, service_id: str) -> Answer:
 
 @routes.on("POST", "/services/{service_id}/redeploy", role="deployer")
 def redeploy_service(request: Request, service_id: str) -> Answer:
-    service = _service(service_id, request.caller)
+    service = _service_to_change(service_id, request)
     _customer(service.customer_id, request.caller)
     adapters().services.refuse_if_busy(service_id)
     job = start.redeploy(service, request.caller)
@@ -234,7 +236,7 @@ def redeploy_service(request: Request, service_id: str) -> Answer:
 @routes.on("PATCH", "/services/{service_id}", role="deployer")
 def change_service(request: Request, service_id: str) -> Answer:
     """Run the service changed, as a further release. `?dry_run=true` shows the plan and touches nothing."""
-    service = _service(service_id, request.caller)
+    service = _service_to_change(service_id, request)
     wanted = request.body(ChangeService)
     dry = request.parameters(DryRun).dry_run
     _customer(service.customer_id, request.caller)
@@ -254,13 +256,13 @@ def change_service(request: Request, service_id: str) -> Answer:
     job = start.update(drafted, request.caller)
     warnings = [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings]
     body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id, "warnings": warnings}
-    return Answer(body, 200, {"X-Job-Id": job.id})
+    return Answer(body, 200, {"X-Job-Id": job.id, **etag(service.version + 1)})  # what beginning the job left
 
 
 @routes.on("POST", "/services/{service_id}/rollback", role="deployer")
 def roll_back_service(request: Request, service_id: str) -> Answer:
     """Run a kept release again; without a number, the good one before the one that runs."""
-    service = _service(service_id, request.caller)
+    service = _service_to_change(service_id, request)
     wanted = request.body(RollBack) if request.raw_body else RollBack()
     _customer(service.customer_id, request.caller)
     adapters().services.refuse_if_busy(service_id)
@@ -281,7 +283,7 @@ def list_releases(request: Request, service_id: str) -> Any:
 
 @routes.on("DELETE", "/services/{service_id}", role="deployer")
 def delete_service(request: Request, service_id: str) -> Answer:
-    service = _service(service_id, request.caller)
+    service = _service_to_change(service_id, request)
     adapters().services.refuse_if_busy(service_id)
     job = start.remove(service, request.caller)
     return Answer(None, 204, {"X-Job-Id": job.id})
@@ -312,6 +314,13 @@ def _service(service_id: str, caller: Caller) -> Service:
     return service
 
 
+def _service_to_change(service_id: str, request: Request) -> Service:
+    """The service, in the version that the caller wants changed; the write that follows expects this one."""
+    service = _service(service_id, request.caller)
+    request.must_match(service.version)
+    return service
+
+
 def _customer(customer_id: str, caller: Caller) -> Customer:
     """The customer a service is made for: one that exists, is the caller's to use, and is active."""
     unknown = ValidationFailed("no such customer", [finding("customer_id", "unknown", "there is no such customer")])
@@ -336,7 +345,7 @@ def _template(template_id: str) -> Template:
 
 
 def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
-    service = _service(service_id, request.caller)
+    service = _service_to_change(service_id, request)
     if kind != "stop":
         _customer(service.customer_id, request.caller)
     job = start.begin_lifecycle(service, kind, request.caller)

@@ -50,6 +50,22 @@ class Conflict(SlipwayError):
     code = "conflict"
 
 
+class Changed(Conflict):
+    """It was changed since it was read. Whoever named the version it should have gets `PreconditionFailed` instead."""
+
+
+class PreconditionFailed(SlipwayError):
+    """The caller named, with If-Match, a version that is not the present one; nothing was done."""
+
+    code = "precondition_failed"
+
+
+class RateLimited(SlipwayError):
+    """The token has made its requests for this minute."""
+
+    code = "rate_limited"
+
+
 class TooLarge(SlipwayError):
     """The body is over the limit."""
 

@@ -66,6 +66,7 @@ class Token(Noun):
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
+    requests_per_minute: int | None = None  # None: the installation's limit; 0: none
 
     def matches(self, secret: str) -> bool:
         return hmac.compare_digest(self.secret_hash, hash_of(secret))
@@ -77,6 +78,8 @@ class Caller(Noun):
     token_id: str
     role: Role
     customer_id: str | None
+    token_name: str = ""
+    requests_per_minute: int | None = None
 
     def at_least(self, role: Role) -> bool:
         return _RANK[self.role] >= _RANK[role]
@@ -86,7 +89,12 @@ class Caller(Noun):
 
 
 def new_token(
-    name: str, role: Role, customer_id: str | None, expires_at: str | None, created_at: str
+    name: str,
+    role: Role,
+    customer_id: str | None,
+    expires_at: str | None,
+    created_at: str,
+    requests_per_minute: int | None = None,
 ) -> tuple[Token, str]:
     """A token and the text that its holder sends, which is shown once."""
     token_id = new_id("tok")
@@ -99,6 +107,7 @@ def new_token(
         secret_hash=hash_of(secret),
         created_at=created_at,
         expires_at=expires_at,
+        requests_per_minute=requests_per_minute,
     )
     return token, f"aap_k1_{token_id.removeprefix('tok_')}_{secret}"
 

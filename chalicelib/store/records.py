@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from chalicelib.domain.errors import Conflict, NotFound
+from chalicelib.domain.errors import Changed, NotFound
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.store.table import Lost, Table, delete, put
 
@@ -34,7 +34,7 @@ class Records(Generic[Record]):
         return [self._noun.model_validate(item) for item in self._table.query(self._partition)]
 
     def change(self, record: Record, **changes: Any) -> Record:
-        """Save `record` with `changes`; raise `Conflict` if someone changed it since it was read."""
+        """Save `record` with `changes`; raise `Changed` if someone changed it since it was read."""
         version = getattr(record, "version", None)
         if version is None:
             changed = record.model_copy(update=changes)
@@ -44,11 +44,20 @@ class Records(Generic[Record]):
         try:
             self._table.write(put(self._key(record.id), attributes(changed), "version = :seen", seen=version))
         except Lost as error:
-            raise Conflict(f"the {self._word} was changed meanwhile; read it again") from error
+            raise Changed(f"the {self._word} was changed meanwhile; read it again") from error
         return changed
 
     def remove(self, record: Record) -> None:
-        self._table.write(delete(self._key(record.id)))
+        """Forget `record`; raise `Changed` if someone changed it since it was read. One that is gone is no error."""
+        version = getattr(record, "version", None)
+        if version is None:
+            self._table.write(delete(self._key(record.id)))
+            return
+        condition = "attribute_not_exists(pk) OR version = :seen"
+        try:
+            self._table.write(delete(self._key(record.id), condition, seen=version))
+        except Lost as error:
+            raise Changed(f"the {self._word} was changed meanwhile; read it again") from error
 
     def _key(self, record_id: str) -> tuple[str, str]:
         return (self._partition, record_id)

@@ -7,7 +7,7 @@ nothing. The list row is a projection: it changes in the same transaction as the
 import zlib
 from typing import Any
 
-from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
+from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import FENCE_STRIDE, Job, Lease
 from chalicelib.domain.service import Event, Observation, Release, Service
 from chalicelib.domain.words import now
@@ -159,7 +159,7 @@ class ServiceStore:
             if new_release and new_release[0].name != service.name and 0 in error.failed:
                 raise Conflict(f"a service named {new_release[0].name} exists already") from error
             self.refuse_if_busy(service.id)
-            raise Conflict("the service was changed meanwhile; read it again") from error
+            raise Changed("the service was changed meanwhile; read it again") from error
         return changed
 
     def refuse_if_busy(self, service_id: str) -> None:

@@ -14,6 +14,9 @@
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |
 | turns on a host             | SLOTS#<host id> | SLOTS         |
 | what a host's services used | OBSERVED#<host id> | <service id> |
+| an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |
+| a token's requests          | RATE#<token id> | <minute>      |
+| the audit trail             | AUDIT#<day>   | <time>#<id>     |
 
 Lists are queries of one partition; nothing scans. `expires` is the table's TTL attribute: DynamoDB deletes late, so
 readers check it again.
@@ -103,6 +106,31 @@ class Table:
             answer = self._call("query", **arguments)
             yield from map(_plain, answer["Items"])
             if "LastEvaluatedKey" not in answer or limit:
+                return
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def between(self, pk: str, first: str, last: str, **equal: str) -> Iterator[Item]:
+        """Items of one partition with first <= sort key <= last, last one first, that have these attributes."""
+        for answer in self._ranges(pk, first, last, equal, Select="ALL_ATTRIBUTES"):
+            yield from map(_plain, answer["Items"])
+
+    def count_between(self, pk: str, first: str, last: str, **equal: str) -> int:
+        return sum(int(answer["Count"]) for answer in self._ranges(pk, first, last, equal, Select="COUNT"))
+
+    def _ranges(self, pk: str, first: str, last: str, equal: Mapping[str, str], **arguments: Any) -> Iterator[Any]:
+        values = {":pk": pk, ":first": first, ":last": last, **{f":{name}": value for name, value in equal.items()}}
+        if equal:
+            arguments["FilterExpression"] = " AND ".join(f"{name} = :{name}" for name in equal)
+        while True:
+            answer = self._call(
+                "query",
+                KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+                ExpressionAttributeValues=_values(values),
+                ScanIndexForward=False,
+                **arguments,
+            )
+            yield answer
+            if "LastEvaluatedKey" not in answer:
                 return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 

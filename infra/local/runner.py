@@ -29,6 +29,7 @@ from infra.local.machine import Machine, MachineError
 log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
+_REQUESTS_PER_MINUTE = "60000"
 
 
 class RunnerError(Exception):
@@ -52,7 +53,7 @@ def up(options: Options) -> None:
         listener = running.enter_context(_listener(options.port))
         api = f"http://127.0.0.1:{listener.getsockname()[1]}"
         machine = running.enter_context(Machine.up(options.state / "machine")) if options.with_host else None
-        cloud = Cloud(options.state, _settings(machine) if machine else {})
+        cloud = Cloud(options.state, {**_limits(), **(_settings(machine) if machine else {})})
         running.callback(cloud.close)
         running.enter_context(Front(listener, Gateway(cloud.app, cloud.config)))
         ready = _ready(api, machine, options.state)
@@ -84,6 +85,11 @@ def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | No
         "host_id": panel.host_id,
         "customer_id": panel.customer_id,
     }
+
+
+def _limits() -> dict[str, str]:
+    """Callers of one machine's loopback are its user's own; the limit only ends what runs away."""
+    return {"SLIPWAY_REQUESTS_PER_MINUTE": os.environ.get("SLIPWAY_REQUESTS_PER_MINUTE", _REQUESTS_PER_MINUTE)}
 
 
 def _settings(machine: Machine) -> dict[str, str]:

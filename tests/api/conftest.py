@@ -1,7 +1,7 @@
 """A client of the API: the real app over the real store, with calls on hosts answered by the test."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from chalice.test import Client
 
 import app
-from chalicelib.api import auth
+from chalicelib.api import auth, rates
 from tests.emulator import Panel
 
 COMPOSE = """\
@@ -52,22 +52,31 @@ class Api:
     def as_(self, token: str | None) -> "Api":
         return Api(self._client, token)
 
-    def get(self, path: str) -> Reply:
-        return self.send("GET", path)
+    def get(self, path: str, **headers: str) -> Reply:
+        return self.send("GET", path, headers=headers)
 
-    def post(self, path: str, body: Any = None) -> Reply:
-        return self.send("POST", path, body)
+    def post(self, path: str, body: Any = None, **headers: str) -> Reply:
+        return self.send("POST", path, body, headers=headers)
 
-    def patch(self, path: str, body: Any) -> Reply:
-        return self.send("PATCH", path, body)
+    def patch(self, path: str, body: Any, **headers: str) -> Reply:
+        return self.send("PATCH", path, body, headers=headers)
 
-    def delete(self, path: str) -> Reply:
-        return self.send("DELETE", path)
+    def delete(self, path: str, **headers: str) -> Reply:
+        return self.send("DELETE", path, headers=headers)
 
     def send(
-        self, method: str, path: str, body: Any = None, raw: bytes | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        raw: bytes | None = None,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        headers = {"Content-Type": content_type}
+        """`headers` are named as Python names: `if_match` is If-Match."""
+        headers = {"Content-Type": content_type} | {
+            name.replace("_", "-"): value for name, value in (headers or {}).items()
+        }
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
@@ -78,6 +87,7 @@ class Api:
 @pytest.fixture
 def api(panel: Panel) -> Iterator[Api]:
     auth._remembered.clear()
+    rates.forget()
     with Client(app.app) as client:
         yield Api(client, panel.a_token("admin"))
 
