@@ -46,7 +46,7 @@ class CreateTemplate(Template, WireIn):
     variables: Annotated[tuple[WantedVariable, ...], _a_list] = Field(default=(), max_length=100)
     expose: WantedExpose | None = None
     healthcheck: WantedHealthCheck | None = None
-    min_resources: WantedMinResources = WantedMinResources()
+    min_resources: WantedMinResources = Field(default_factory=WantedMinResources)
 
     def to_template(self) -> Template:
         return Template.model_validate(self.model_dump())

@@ -56,7 +56,7 @@ class Template(Noun):
     variables: tuple[Variable, ...] = Field(default=(), max_length=100)
     expose: Expose | None = None
     healthcheck: TemplateHealthCheck | None = None
-    min_resources: MinResources = MinResources()
+    min_resources: MinResources = Field(default_factory=MinResources)
 
     @property
     def secret_names(self) -> tuple[str, ...]:
