@@ -170,7 +170,7 @@ def create_service(request: Request) -> Answer:
         )
     template = _template(wanted.template_id) if wanted.template_id else None
     if template:
-        compose, variables = template.compose, template.values(wanted.variables, wanted.name)
+        compose, variables = template.compose, template.values(wanted.variables, start.called(wanted.name))
     else:
         compose, variables = wanted.compose or "", wanted.variables
     drafted = start.draft(

@@ -1,27 +1,55 @@
 """/templates: what can be deployed by name."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from chalicelib.api.http import Answer, Request, Routes, WireIn
-from chalicelib.domain.errors import ValidationFailed
-from chalicelib.domain.template import Template
-from chalicelib.domain.words import finding
+from chalicelib.domain.template import Expose, MinResources, Tag, Template, TemplateHealthCheck
+from chalicelib.domain.variable import OWN_FIELDS, SECRET_LENGTH, Text, Variable
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
+
+# JSON has lists where a frozen noun has tuples; nothing else is converted.
+_a_list = Field(strict=False)
+_FOR_ALL = ("name", "label", "description", "placeholder", "type", "required", "default")
 
 
 class ListTemplates(WireIn):
     category: str | None = Field(None, max_length=100)
     search: str | None = Field(None, max_length=200)
+    featured: Literal["true", "false"] | None = None
 
 
-class CreateTemplate(WireIn, Template):
-    """A template as it is stored; lists are taken for its tuples, as JSON has no others."""
+# Stored templates are read leniently; what somebody writes is not, or a misspelt field would be lost without a word.
 
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+class WantedVariable(Variable, WireIn):
+    options: Annotated[tuple[Text, ...], _a_list] = Field(default=(), max_length=20)
+
+
+class WantedExpose(Expose, WireIn):
+    pass
+
+
+class WantedHealthCheck(TemplateHealthCheck, WireIn):
+    pass
+
+
+class WantedMinResources(MinResources, WireIn):
+    pass
+
+
+class CreateTemplate(Template, WireIn):
+    tags: Annotated[tuple[Tag, ...], _a_list] = Field(default=(), max_length=20)
+    variables: Annotated[tuple[WantedVariable, ...], _a_list] = Field(default=(), max_length=100)
+    expose: WantedExpose | None = None
+    healthcheck: WantedHealthCheck | None = None
+    min_resources: WantedMinResources = Field(default_factory=WantedMinResources)
+
+    def to_template(self) -> Template:
+        return Template.model_validate(self.model_dump())
 
 
 @routes.on("GET", "/templates")
@@ -32,7 +60,8 @@ def list_templates(request: Request) -> Any:
         _view(template)
         for template in adapters().templates.all()
         if wanted.category in (None, template.category)
-        and search in f"{template.id} {template.name} {template.description}".lower()
+        and wanted.featured in (None, "true" if template.featured else "false")
+        and search in " ".join((template.id, template.name, template.description, *template.tags)).lower()
     ]
     return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
 
@@ -40,9 +69,8 @@ def list_templates(request: Request) -> Any:
 @routes.on("POST", "/templates", role="admin")
 def create_template(request: Request) -> Answer:
     """Add a template of the operator's own; its compose text is held to the policy that any service's is."""
-    wanted = request.body(CreateTemplate)
-    template = Template.model_validate(wanted.model_dump())
-    _judge(template)
+    template = request.body(CreateTemplate).to_template()
+    _check(template)
     adapters().templates.add(template)
     return Answer(_view(template), 201, {"Location": f"/api/templates/{template.id}"})
 
@@ -60,26 +88,27 @@ def delete_template(request: Request, template_id: str) -> Answer:
     return Answer(None, 204)
 
 
-def _judge(template: Template) -> None:
-    from chalicelib.domain import compose  # noqa: PLC0415  # only this view of the module needs it
+def _check(template: Template) -> None:
+    from chalicelib.domain import compose  # noqa: PLC0415  only this view of the module needs it
+    from chalicelib.domain.template_check import check  # noqa: PLC0415
 
-    stand_ins = {"integer": "1", "boolean": "true"}
-    given = {
-        variable.name: variable.default or stand_ins.get(variable.type, "example") for variable in template.variables
-    }
-    plan = compose.plan(
-        template.compose,
-        template.values(given, "example"),
-        service_id="svc_0000000000000000",
-        release=1,
-        publish_ports=False,
-        defaults=compose.Defaults(cpu_millis=1000, memory_mb=512, pids=1024),
-        expose=(template.expose.service, template.expose.port) if template.expose else None,
+    settings = adapters().settings
+    defaults = compose.Defaults(
+        cpu_millis=settings.default_cpu_millis, memory_mb=settings.default_memory_mb, pids=settings.default_pids
     )
-    if template.expose and template.expose.service not in plan.document["services"]:
-        message = f"the compose text has no service {template.expose.service}"
-        raise ValidationFailed(message, [finding("expose.service", "unknown", message)])
+    check(template, defaults)
 
 
 def _view(template: Template) -> dict[str, Any]:
-    return template.model_dump(mode="json", exclude={"compose"})
+    """All but the compose text, with what is meant by what was left out."""
+    view = template.model_dump(mode="json", exclude={"compose", "variables"})
+    if template.healthcheck and template.expose:
+        view["healthcheck"]["port"] = template.healthcheck.port or template.expose.port
+    return {**view, "variables": [_variable_view(variable) for variable in template.variables]}
+
+
+def _variable_view(variable: Variable) -> dict[str, Any]:
+    view = variable.model_dump(mode="json", include={*_FOR_ALL, *OWN_FIELDS[variable.type]})
+    if variable.type == "secret":
+        view |= {"length": variable.length or SECRET_LENGTH, "charset": variable.charset or "alnum"}
+    return view

@@ -28,7 +28,7 @@ from chalicelib.domain.service import (
     Service,
     Source,
 )
-from chalicelib.domain.template import Template
+from chalicelib.domain.template import Called, Template
 from chalicelib.domain.words import finding, new_id, now, parse_time, timestamp
 from chalicelib.wiring import adapters
 
@@ -105,7 +105,7 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         publishes_ports=caller.role == "admin",
         expose_service=expose.service if expose else None,
         expose_port=expose.port if expose else None,
-        health_check=HealthCheck(path=check.path, port=expose.port, timeout_seconds=check.timeout_seconds)
+        health_check=HealthCheck(path=check.path, port=check.port or expose.port, timeout_seconds=check.timeout_seconds)
         if check and expose
         else None,
         last_release=1,
@@ -217,14 +217,26 @@ def _secret_names(given: tuple[str, ...], variables: Mapping[str, str]) -> tuple
 
 
 def _changed_variables(service: Service, changes: Mapping[str, str | None], name: str) -> dict[str, str]:
-    merged = {**variables_of(service), **changes}
-    values = {variable: value for variable, value in merged.items() if value is not None}
-    if not service.template or not changes:
-        return values
+    stored = variables_of(service)
+    template = _template_of(service) if changes or name != service.name else None
+    if template:
+        stored = template.chosen(stored, called(service.name))
+    values = {variable: value for variable, value in {**stored, **changes}.items() if value is not None}
+    return template.values(values, called(name)) if template else values
+
+
+def _template_of(service: Service) -> Template | None:
+    """The template as it is now; None if it was removed: the service has its text."""
     try:
-        return adapters().templates.get(service.template).values(values, name)
-    except NotFound:  # the template was removed; the service has its text
-        return values
+        return adapters().templates.get(service.template) if service.template else None
+    except NotFound:
+        return None
+
+
+def called(name: str) -> Called:
+    """How a service of this name is called by its template's text."""
+    settings = adapters().settings
+    return Called(name=name, host_name=settings.host_name_of(name), url=settings.url_of(name))
 
 
 def remove(service: Service, caller: Caller) -> Job:

@@ -1,44 +1,48 @@
 """A template: a compose text with typed variables, the exposed port and a health check."""
 
-import re
-import secrets
-import string
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from chalicelib.domain.errors import ValidationFailed
+from chalicelib.domain.variable import Variable
 from chalicelib.domain.words import Noun, finding
 
-_GENERATED_LENGTH = 32
-_TRUE_FALSE = {True: "true", False: "false"}
-
-
-class Variable(Noun):
-    """`secret` values are sealed, never shown, and made up where none is given and none is required."""
-
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)
-    label: str = ""
-    description: str = ""
-    type: Literal["string", "integer", "boolean", "secret"] = "string"
-    required: bool = False
-    default: str | None = None
+Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 
 
 class Expose(Noun):
+    """Where the service's URL leads. The edge speaks HTTP, and WebSockets over it."""
+
     service: str
     port: int = Field(ge=1, le=65535)
+    protocol: Literal["http"] = "http"
 
 
 class TemplateHealthCheck(Noun):
+    """`port` is the exposed one where none is given."""
+
     path: str = Field(default="/", pattern=r"^/[!-~]*$", max_length=500)
+    port: int | None = Field(default=None, ge=1, le=65535)
     timeout_seconds: int = Field(default=120, ge=1, le=1800)
 
 
 class MinResources(Noun):
-    cpu: float = Field(default=0.1, gt=0)
+    cpu: float = Field(default=0.1, gt=0, le=256)
     memory_mb: int = Field(default=64, gt=0)
+    storage_mb: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class Called:
+    """How a service is called and where it answers."""
+
+    name: str
+    host_name: str
+    url: str
 
 
 class Template(Noun):
@@ -46,48 +50,68 @@ class Template(Noun):
     name: str = Field(min_length=1, max_length=100)
     description: str = Field(default="", max_length=2000)
     category: str = Field(default="devtools", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    tags: tuple[Tag, ...] = Field(default=(), max_length=20)
+    featured: bool = False
     compose: str = Field(min_length=1)
-    variables: tuple[Variable, ...] = ()
+    variables: tuple[Variable, ...] = Field(default=(), max_length=100)
     expose: Expose | None = None
     healthcheck: TemplateHealthCheck | None = None
-    min_resources: MinResources = MinResources()
+    min_resources: MinResources = Field(default_factory=MinResources)
 
     @property
     def secret_names(self) -> tuple[str, ...]:
         return tuple(variable.name for variable in self.variables if variable.type == "secret")
 
-    def values(self, given: Mapping[str, str], service_name: str) -> dict[str, str]:
+    @property
+    def own_names(self) -> frozenset[str]:
+        """Variables that every text may use undeclared: Slipway knows their values."""
+        return frozenset({"SERVICE_NAME"} | ({"SERVICE_URL"} if "SERVICE_URL" in self.compose else set()))
+
+    def values(self, given: Mapping[str, str], called: Called) -> dict[str, str]:
         """Every variable's value: given, default, or made up. Raise `ValidationFailed` with all that is wrong."""
-        values = {"SERVICE_NAME": service_name}
-        known = {variable.name for variable in self.variables} | {"SERVICE_NAME"}
+        known = {variable.name for variable in self.variables} | self.own_names
         wrong = [
             finding(f"variables.{name}", "unknown-variable", f"template {self.id} has no variable {name}")
             for name in sorted(given.keys() - known)
         ]
-        values |= {name: given[name] for name in given.keys() & {"SERVICE_NAME"}}
+        values: dict[str, str] = {}
         for variable in self.variables:
-            value = given.get(variable.name) or variable.default
-            if not value and variable.type == "secret" and not variable.required:
-                value = _made_up()
-            problem = _problem(variable, value)
+            value = given.get(variable.name) or variable.default or _found(variable, called)
+            problem = variable.problem(value) if value else _missing(variable)
             if problem:
                 wrong.append(finding(f"variables.{variable.name}", *problem))
-            elif value is not None:
+            elif value:
                 values[variable.name] = value
         if wrong:
             raise ValidationFailed(f"the variables do not fit template {self.id}", wrong)
-        return values
+        own = self._own(values, called)
+        return {**{name: given.get(name) or own[name] for name in self.own_names}, **values}
+
+    def chosen(self, values: Mapping[str, str], called: Called) -> dict[str, str]:
+        """The values without those that follow from the service's name, so that they follow its next name too."""
+        followed = self._own(values, called) | {
+            variable.name: called.host_name
+            for variable in self.variables
+            if variable.type == "domain" and not variable.required and not variable.default
+        }
+        return {name: value for name, value in values.items() if followed.get(name) != value}
+
+    def _own(self, values: Mapping[str, str], called: Called) -> dict[str, str]:
+        """SERVICE_URL is where people find the service: at the first domain that was chosen, else at its own."""
+        domains = (values.get(variable.name) for variable in self.variables if variable.type == "domain")
+        domain = next(filter(None, domains), called.host_name)
+        url = called.url if domain == called.host_name else f"{urlsplit(called.url).scheme}://{domain}"
+        return {"SERVICE_NAME": called.name, "SERVICE_URL": url}
 
 
-def _problem(variable: Variable, value: str | None) -> tuple[str, str] | None:
-    if not value:
-        return ("missing-variable", f"{variable.name} is required") if variable.required else None
-    if variable.type == "integer" and not re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII):
-        return ("wrong-type", f"{variable.name} must be a whole number")
-    if variable.type == "boolean" and value not in _TRUE_FALSE.values():
-        return ("wrong-type", f"{variable.name} must be true or false")
-    return None
+def _found(variable: Variable, called: Called) -> str | None:
+    """A value for a variable that was given none and has no default."""
+    if variable.required:
+        return None
+    if variable.type == "secret":
+        return variable.made_up()
+    return called.host_name if variable.type == "domain" else None
 
 
-def _made_up() -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_GENERATED_LENGTH))
+def _missing(variable: Variable) -> tuple[str, str] | None:
+    return ("missing-variable", f"{variable.name} is required") if variable.required else None

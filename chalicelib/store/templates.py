@@ -51,5 +51,6 @@ class TemplateStore:
 def _shipped() -> dict[str, Template]:
     import yaml  # noqa: PLC0415  most requests read no template
 
-    found = (Template.model_validate(yaml.safe_load(path.read_text())) for path in _SHIPPED.glob("*.yaml"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the catalogue in a tenth of the time
+    found = (Template.model_validate(yaml.load(path.read_text(), loader)) for path in _SHIPPED.glob("*.yaml"))  # noqa: S506
     return {template.id: template for template in found}

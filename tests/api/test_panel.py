@@ -1,4 +1,4 @@
-"""Jobs, hosts, customers and templates."""
+"""Jobs, hosts and customers."""
 
 from typing import Any
 
@@ -148,39 +148,3 @@ def test_a_customer_with_services_is_not_forgotten(api: Api, panel: Panel, wante
     reply = api.delete(f"/customers/{wanted['customer_id']}")
 
     assert (reply.status, reply.error["details"]) == (409, {"service_ids": [service_id]})
-
-
-def test_templates_are_listed_shown_added_and_removed(api: Api) -> None:
-    template = {
-        "id": "blog", "name": "Blog", "category": "webapps", "compose": "services: {web: {image: 'blog:1'}}",
-        "expose": {"service": "web", "port": 80},
-    }  # fmt: skip
-
-    assert api.post("/templates", template).status == 201
-    assert api.post("/templates", template).status == 409
-    assert [row["id"] for row in api.get("/templates").body["data"]] == ["blog", "uptime-kuma"]
-    assert [row["id"] for row in api.get("/templates?search=monitor").body["data"]] == ["uptime-kuma"]
-    assert [row["id"] for row in api.get("/templates?category=webapps").body["data"]] == ["blog"]
-    assert api.get("/templates/blog").body["compose"] == template["compose"]
-    assert api.delete("/templates/blog").status == 204
-    assert api.get("/templates/blog").status == 404
-    assert api.delete("/templates/uptime-kuma").status == 409
-
-
-@pytest.mark.parametrize(
-    ("changes", "path"),
-    [
-        ({"compose": "services: {web: {image: x, privileged: true}}"}, "services.web.privileged"),
-        ({"expose": {"service": "none", "port": 80}}, "expose.service"),
-        ({"expose": {"service": "web", "port": 70000}}, "expose.port"),
-        ({"variables": [{"name": "A", "type": "colour"}]}, "variables.0.type"),
-        ({"id": "Not A Slug"}, "id"),
-    ],
-)
-def test_a_bad_template_is_refused(api: Api, changes: dict[str, Any], path: str) -> None:
-    template = {"id": "blog", "name": "Blog", "compose": "services: {web: {image: 'blog:1'}}", **changes}
-
-    reply = api.post("/templates", template)
-
-    assert reply.status == 422, reply.text
-    assert path in [detail["path"] for detail in reply.error["details"]]
