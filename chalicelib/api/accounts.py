@@ -7,6 +7,7 @@ from pydantic import Field
 from chalicelib.api.auth import forget, must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
+from chalicelib.deploy.start import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, Token, new_token
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
@@ -70,8 +71,10 @@ def change_customer(request: Request, customer_id: str) -> Answer:
         raise ValidationFailed(
             "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
         )
-    customer = adapters().customers.change(customer, **changes, updated_at=now())
-    return Answer(_customer_view(customer), headers=etag(customer.version))
+    changed = adapters().customers.change(customer, **changes, updated_at=now())
+    if changed.status != customer.status:
+        enforce_suspensions()
+    return Answer(_customer_view(changed), headers=etag(changed.version))
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin")

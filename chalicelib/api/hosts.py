@@ -32,6 +32,10 @@ class CreateHost(WireIn):
     labels: dict[LabelPart, LabelPart] = Field(default_factory=dict, max_length=50)
 
 
+class Sweep(WireIn):
+    service_ids: list[Annotated[str, Field(pattern=r"^svc_[a-z0-9]{16}$")]] = Field(min_length=1, max_length=20)
+
+
 class ChangeHost(WireIn):
     name: DnsLabel | None = None
     labels: dict[LabelPart, LabelPart] | None = Field(None, max_length=50)
@@ -124,6 +128,22 @@ def drain_host(request: Request, host_id: str) -> Answer:
 def undrain_host(request: Request, host_id: str) -> Answer:
     """Place services on the host again."""
     return _drained(request, host_id, draining=False)
+
+
+@routes.on("GET", "/hosts/{host_id}/orphans", role="admin")
+def list_orphans(request: Request, host_id: str) -> Any:
+    """What the host holds, by our labels, of services that live elsewhere or nowhere."""
+    adapters().hosts.get(host_id)
+    found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]
+    return _listed([{"service_id": service_id, **what} for service_id, what in found.items()])
+
+
+@routes.on("POST", "/hosts/{host_id}/sweep", role="admin")
+def sweep_host(request: Request, host_id: str) -> Any:
+    """Remove orphans from the host: those that are named, and nothing else."""
+    adapters().hosts.get(host_id)
+    wanted = request.body(Sweep)
+    return adapters().host_calls.ask("sweep", host_id=host_id, service_ids=wanted.service_ids)
 
 
 @routes.on("DELETE", "/hosts/{host_id}", role="admin")

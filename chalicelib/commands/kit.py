@@ -155,6 +155,10 @@ def remove(service: str, fence: int) -> Command:
     return _verb("remove", service=service, fence=fence)
 
 
+def inventory() -> Command:
+    return _verb("inventory")
+
+
 def install() -> Command:
     """Put this version of the kit on the host, whole or not at all; already there is fine."""
     program = Path(version.FOLDER, "install.py").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
 
 
 def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
-    """Measure services of one host and keep what was seen."""
+    """Measure services of one host and keep what was seen; `statuses` are what the containers amount to."""
     services = [service for service in map(adapters().services.find, service_ids) if service]
     before = adapters().services.observations([(host_id, service.id) for service in services])
     moment = now()
@@ -83,18 +83,20 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
             timeout=15,
         )
     except HostUnreachable as error:
+        statuses = {}
         found = {
             service.id: unreachable(moment, before.get(service.id), f"the host does not answer: {error.message}")
             for service in services
         }
     else:
+        statuses = {service.id: status_seen(answer["services"][service.id]["containers"]) for service in services}
         found = {
             service.id: observation(answer["services"][service.id], moment, before.get(service.id))
             for service in services
         }
     adapters().services.observe(host_id, found)
     _note_changes(services, before, found)
-    return {"measured": sorted(found)}
+    return {"measured": sorted(found), "statuses": statuses}
 
 
 def prepare_host(host_id: str, private_key: str | None, scan: list[Any] | None) -> dict[str, Any]:

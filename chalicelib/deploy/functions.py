@@ -35,10 +35,11 @@ def host_step(event: dict[str, Any], context: Any) -> dict[str, str]:
 @functions.lambda_function(name="host_call")
 def host_call(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call on a host for the API: `{call, arguments}` → `{answer}` or `{error}`, which the API raises again."""
-    from chalicelib.deploy.calls import CALLS  # noqa: PLC0415
+    from chalicelib.deploy import calls, reconcile  # noqa: PLC0415
 
+    known = {**calls.CALLS, **reconcile.CALLS}
     try:
-        return {"answer": CALLS[event["call"]](**event["arguments"])}
+        return {"answer": known[event["call"]](**event["arguments"])}
     except SlipwayError as error:
         log.warning("%s: %s: %s", event["call"], type(error).__name__, error.message)
         return {"error": {"type": type(error).__name__, "message": error.message, "details": error.details}}
@@ -46,7 +47,16 @@ def host_call(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reaper")
 def reaper(event: CloudWatchEvent) -> None:
-    """End jobs that passed their deadline and start those the workflow never began."""
-    from chalicelib.deploy.start import reap  # noqa: PLC0415
+    """End jobs that passed their deadline, start those the workflow never began, and hold customers to their status."""
+    from chalicelib.deploy.start import enforce_suspensions, reap  # noqa: PLC0415
 
     reap()
+    enforce_suspensions()
+
+
+@functions.schedule(Rate(1, unit=Rate.MINUTES), name="reconciler")
+def reconciler(event: CloudWatchEvent) -> None:
+    """Have every host looked at, so that no status stays untrue for long."""
+    from chalicelib.deploy.start import look_at_every_host  # noqa: PLC0415
+
+    look_at_every_host()

@@ -41,6 +41,8 @@ LIFECYCLE_SECONDS = 300
 # A queued job that the workflow has not begun by then is told to it again.
 START_AGAIN_SECONDS = 60
 JOB_KEPT_DAYS = 30
+# Who acts when nobody asked.
+_SLIPWAY = Caller(token_id="slipway", role="admin", customer_id=None)  # noqa: S106  # a name, not a secret
 
 
 @dataclass(frozen=True)
@@ -233,14 +235,38 @@ def remove(service: Service, caller: Caller) -> Job:
     return job
 
 
-def begin_lifecycle(service: Service, kind: Kind, caller: Caller) -> Job:
+def begin_lifecycle(service: Service, kind: Kind, caller: Caller, *, suspended: bool = False) -> Job:
     """A job for a start, stop or restart, which `host_call` carries out."""
     adapters().services.refuse_if_busy(service.id)
     if not service.release:
         raise Conflict("no release of this service ever ran, so there is nothing to start or stop; deploy it first")
     job = _job(service, kind, caller, release=service.release, seconds=LIFECYCLE_SECONDS)
-    adapters().services.begin(service, job)
+    adapters().services.begin(service, job, suspended=suspended)
     return job
+
+
+def enforce_suspensions() -> None:
+    """Stop what runs for suspended customers, and start again what was stopped so when they return.
+
+    Asked for when a customer changes, and each minute for what was busy or unreachable then.
+    """
+    panel = adapters()
+    suspended = {customer.id for customer in panel.customers.all() if customer.status == "suspended"}
+    for row in panel.services.rows():
+        if row["customer_id"] in suspended and row["status"] == "running":
+            _suspend(row["id"], "stop", suspended=True)
+        elif row["customer_id"] not in suspended and row["suspended"]:
+            _suspend(row["id"], "start", suspended=False)
+
+
+def _suspend(service_id: str, kind: Kind, *, suspended: bool) -> None:
+    try:
+        service = adapters().services.get(service_id)
+        job = begin_lifecycle(service, kind, _SLIPWAY, suspended=suspended)
+    except (Conflict, NotFound) as error:  # busy, or gone: the next minute looks again
+        log.info("no %s of service %s yet: %s", kind, service_id, error.message)
+        return
+    adapters().host_calls.tell("lifecycle", job_id=job.id)
 
 
 def variables_of(service: Service) -> dict[str, str]:
@@ -283,6 +309,15 @@ def reap() -> None:
             and parse_time(job.created_at) + timedelta(seconds=START_AGAIN_SECONDS) < moment
         ):
             adapters().workflow.start(job)
+
+
+def look_at_every_host() -> None:
+    """Have each host with services held against what is wanted of it, without waiting for any."""
+    by_host: dict[str, list[str]] = {}
+    for row in adapters().services.rows():
+        by_host.setdefault(row["host_id"], []).append(row["id"])
+    for host_id, service_ids in by_host.items():
+        adapters().host_calls.tell("reconcile", host_id=host_id, service_ids=sorted(service_ids))
 
 
 def end_for(job: Job, code: str, message: str) -> None:

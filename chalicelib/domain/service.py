@@ -41,6 +41,7 @@ class Service(Noun):
     has_url: bool = False
     custom_domains: tuple[str, ...] = ()
     publishes_ports: bool = False
+    suspended: bool = False  # stopped because its customer is suspended; started again when that ends
     expose_service: str | None = None
     expose_port: int | None = None
     health_check: HealthCheck | None = None

@@ -29,6 +29,7 @@ VERBS = {
     "route": ("routes", "route"),
     "unroute": ("routes", "unroute"),
     "remove": ("remove", "remove"),
+    "inventory": ("inventory", "inventory"),
 }
 
 

@@ -25,6 +25,7 @@ ROW_FIELDS = (
     "template",
     "deploy_method",
     "has_url",
+    "suspended",
     "created_at",
     "updated_at",
 )
@@ -249,6 +250,18 @@ class ServiceStore:
 
     def note(self, service_id: str, event: Event) -> None:
         self._table.write(_event(service_id, event))
+
+    def correct(self, service: Service, status: str, event: Event) -> None:
+        """A status that was found to be untrue. Raise `Conflict` if the service was changed since it was read."""
+        changed = service.model_copy(update={"status": status, "version": service.version + 1, "updated_at": now()})
+        try:
+            self._table.transact(
+                put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
+                put(_row(service.id), _row_of(changed)),
+                _event(service.id, event),
+            )
+        except Lost as error:
+            raise Conflict("the service was changed meanwhile; read it again") from error
 
     def observe(self, host_id: str, observations: dict[str, Observation]) -> None:
         for service_id, observation in observations.items():

@@ -1,0 +1,79 @@
+"""Holding what is wanted against what the hosts run: statuses that are no longer true, and things nobody owns.
+
+Each minute, one call a host. A service that a job holds is left to the job. Orphans are only listed; they are removed
+when an admin asks for it.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.commands import kit
+from chalicelib.deploy.calls import measure
+from chalicelib.domain.errors import Conflict
+from chalicelib.domain.reconciling import corrected
+from chalicelib.domain.service import Event, Status
+from chalicelib.domain.words import new_id, now
+from chalicelib.wiring import adapters
+
+
+def reconcile(host_id: str, service_ids: list[str]) -> dict[str, Any]:
+    """Measure these services of a host and put right every status that its containers belie: `{corrected: […]}`."""
+    seen = measure(host_id, service_ids)["statuses"]
+    changed = [service_id for service_id, status in seen.items() if _put_right(service_id, status)]
+    return {"corrected": sorted(changed)}
+
+
+def orphans(host_id: str) -> dict[str, Any]:
+    """What the host holds of services that live elsewhere or nowhere: `{orphans: {service id: {kind: […]}}}`."""
+    return {"orphans": _orphans(host_id)}
+
+
+def sweep(host_id: str, service_ids: list[str]) -> dict[str, Any]:
+    """Remove what the host holds of these services. Raise `Conflict` if one of them is no orphan."""
+    found = _orphans(host_id)
+    living = [service_id for service_id in service_ids if service_id not in found]
+    if living:
+        raise Conflict(f"not orphans on this host: {', '.join(living)}", {"service_ids": living})
+    remote = adapters().connected(adapters().hosts.get(host_id))
+    left = {}
+    for service_id in service_ids:
+        answer = remote.kit(kit.remove(service_id, int(time.time() * 1000)), timeout=60)["left"]
+        if any(answer.values()):
+            left[service_id] = answer
+    return {"removed": sorted(set(service_ids) - left.keys()), "left": left}
+
+
+CALLS: dict[str, Callable[..., dict[str, Any]]] = {"reconcile": reconcile, "orphans": orphans, "sweep": sweep}
+
+
+def _orphans(host_id: str) -> dict[str, Any]:
+    host = adapters().hosts.get(host_id)
+    found = adapters().connected(host).kit(kit.inventory(), timeout=30)["services"]
+    return {service_id: what for service_id, what in sorted(found.items()) if not _lives_here(service_id, host_id)}
+
+
+def _lives_here(service_id: str, host_id: str) -> bool:
+    """Also while it is being torn down: its own job removes it."""
+    service = adapters().services.find(service_id)
+    return service is not None and service.host_id == host_id
+
+
+def _put_right(service_id: str, seen: Status) -> bool:
+    service = adapters().services.find(service_id)
+    if service is None or service.deleted_at:
+        return False
+    correction = corrected(service, seen)
+    if correction is None:
+        return False
+    status, why = correction
+    try:
+        adapters().services.refuse_if_busy(service_id)
+        adapters().services.correct(service, status, _event(status, f"The service is {status}: {why}"))
+    except Conflict:  # a job began, and tells the truth itself
+        return False
+    return True
+
+
+def _event(status: Status, message: str) -> Event:
+    return Event(id=new_id("evt"), type="health", status=status, message=message, timestamp=now())

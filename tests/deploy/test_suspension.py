@@ -1,0 +1,65 @@
+"""A suspended customer's services stop, and those alone start again when it returns."""
+
+from chalicelib.deploy import functions, start
+from tests.deploy.fakes import FakeHost, running
+from tests.deploy.test_steps import ADMIN, deployed
+from tests.emulator import Panel
+
+STOPPED = running(state="exited", exit_code=143)
+
+
+def carried_out(panel: Panel) -> list[str]:
+    """Carry out the calls that were told, as Lambda would; the jobs' kinds."""
+    told, panel.host_calls.told = panel.host_calls.told, []
+    jobs = [arguments["job_id"] for call, arguments in told if call == "lifecycle"]
+    for job_id in jobs:
+        functions.host_call({"call": "lifecycle", "arguments": {"job_id": job_id}}, None)
+    return [panel.jobs.get(job_id).kind for job_id in jobs]
+
+
+def test_what_runs_is_stopped_and_started_again(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    customer = panel.customers.get(service.customer_id)
+
+    customer = panel.customers.change(customer, status="suspended")
+    start.enforce_suspensions()
+    host.containers = [STOPPED]
+    assert carried_out(panel) == ["stop"]
+    assert panel.services.get(service.id).status == "stopped"
+    start.enforce_suspensions()
+    assert carried_out(panel) == []
+
+    panel.customers.change(customer, status="active")
+    start.enforce_suspensions()
+    host.containers = [running()]
+    assert carried_out(panel) == ["start"]
+    assert panel.services.get(service.id).status == "running"
+    start.enforce_suspensions()
+    assert carried_out(panel) == []
+
+
+def test_what_its_customer_had_stopped_stays_stopped(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.containers = [STOPPED]
+    job = start.begin_lifecycle(service, "stop", ADMIN)
+    functions.host_call({"call": "lifecycle", "arguments": {"job_id": job.id}}, None)
+    customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+
+    start.enforce_suspensions()
+    panel.customers.change(customer, status="active")
+    start.enforce_suspensions()
+
+    assert carried_out(panel) == []
+
+
+def test_what_is_busy_is_stopped_a_minute_later(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.redeploy(service, ADMIN)
+    panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+
+    start.enforce_suspensions()
+    assert carried_out(panel) == []
+
+    start.end_for(job, "unavailable", "ended")
+    start.enforce_suspensions()
+    assert carried_out(panel) == ["stop"]
