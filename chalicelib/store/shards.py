@@ -1,0 +1,104 @@
+"""A shard of the service list as the table holds it: compressed rows with their own version, and that version again.
+
+Rows are kept by column: values that resemble each other stand together, which compresses best (about 50 bytes a row),
+and a shard written before a field existed is read with nothing in it.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.listing import Row
+from chalicelib.store.table import Item, Key, Table, put
+
+# 10,000 services make shards of 8 KB: two read units, and about twenty write units a change. An item ends at 400 KB.
+SHARDS = 64
+VERSIONS = "DIR"
+_ROWS = "ROWS"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows by service id. Version 0: there is none yet. `before` is the version that this one is to replace."""
+
+    number: int
+    version: int = 0
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    before: int = 0
+
+    def changed(self, service_id: str, row: Row | None) -> "Shard":
+        """The next version, with `row` in it; None takes the service out."""
+        rows = {other: kept for other, kept in self.rows.items() if other != service_id}
+        return self.with_rows(rows if row is None else {**rows, service_id: row})
+
+    def with_rows(self, rows: Mapping[str, Row], above: int = 0) -> "Shard":
+        """The next version, which is also above `above`."""
+        return Shard(self.number, max(self.version, above) + 1, rows, self.version)
+
+    def writes(self) -> list[dict[str, Any]]:
+        """The two writes that store this version in place of the one before."""
+        stored = {"version": self.version, "rows": pack(self.rows.values())}
+        return [
+            put(_key(self.number), stored, "version = :before", before=self.before)
+            if self.before
+            else put(_key(self.number), stored, "attribute_not_exists(pk)"),
+            put((VERSIONS, f"{self.number:03d}"), {"version": self.version}),
+        ]
+
+
+class DamagedShard(Unavailable):
+    """A shard that cannot be read; the services themselves are whole, and the list can be rebuilt from them."""
+
+    def __init__(self, number: int, version: int) -> None:
+        super().__init__(f"shard {number} of the service list is damaged; the list must be rebuilt")
+        self.without_rows = Shard(number, version)
+
+
+def number_of(service_id: str) -> int:
+    return zlib.crc32(service_id.encode()) % SHARDS
+
+
+def read(table: Table, number: int) -> Shard:
+    """The shard as it is now. Raise `DamagedShard` if its rows cannot be read."""
+    item = table.get(_key(number))
+    return _shard(number, item) if item else Shard(number)
+
+
+def read_many(table: Table, numbers: Iterable[int], *, consistent: bool) -> dict[int, Shard]:
+    """Those that there are. Each is of the version it says, which may be another than the one last listed."""
+    keys = {_key(number): number for number in numbers}
+    found = table.get_many(list(keys), consistent=consistent)
+    return {keys[key]: _shard(keys[key], item) for key, item in found.items()}
+
+
+def listed_versions(table: Table) -> Iterator[tuple[int, int]]:
+    """Number and version of every shard: one read unit, as long as they fit in 4 KB."""
+    for item in table.query(VERSIONS):
+        yield int(item["sk"]), item["version"]
+
+
+def pack(rows: Iterable[Row]) -> bytes:
+    ordered = sorted(rows, key=lambda row: str(row["id"]))
+    names = dict.fromkeys(name for row in ordered for name in row)
+    columns = {name: [row.get(name) for row in ordered] for name in names}
+    return zlib.compress(json.dumps(columns, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def unpack(packed: bytes) -> dict[str, Row]:
+    columns = json.loads(zlib.decompress(packed))
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return {row["id"]: row for row in rows}
+
+
+def _shard(number: int, item: Item) -> Shard:
+    try:
+        return Shard(number, item["version"], unpack(item["rows"]))
+    except (zlib.error, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedShard(number, item["version"]) from error
+
+
+def _key(number: int) -> Key:
+    return (f"{VERSIONS}#{number:03d}", _ROWS)
