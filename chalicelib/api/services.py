@@ -143,7 +143,7 @@ def list_services(request: Request) -> Any:
         rows = [row for row in rows if request.caller.may_see(row["customer_id"])]
     rows = narrowed(rows, wanted.search, customer_id=wanted.customer_id, status=wanted.status)
     page = rows[(wanted.page - 1) * wanted.per_page : wanted.page * wanted.per_page]
-    seen = adapters().services.observations([(row["host_id"], row["id"]) for row in page], consistent=False)
+    seen = adapters().services.recent_observations([(row["host_id"], row["id"]) for row in page])
     _have_measured(page, seen)
     return {
         "data": [_row_view(row, seen.get(row["id"])) for row in page],

@@ -61,7 +61,7 @@ class Directory:
         raise Unavailable("very many services are changing at once; try again")
 
     def _fetch_what_changed(self) -> None:
-        listed = dict(shards.listed_versions(self._table))
+        listed = shards.listed_versions(self._table)
         held = self._held
         behind = [number for number, version in listed.items() if number not in held or held[number].version < version]
         if not behind:

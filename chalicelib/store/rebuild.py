@@ -43,7 +43,7 @@ def rebuild(table: Table, row_of: Callable[[Item], Row | None]) -> Rebuilt:
 
 def _rebuild_shard(table: Table, number: int, found: set[str], row_of: Callable[[Item], Row | None]) -> Rebuilt:
     for _ in range(_ATTEMPTS):
-        listed = dict(shards.listed_versions(table)).get(number, 0)
+        listed = shards.listed_versions(table).get(number, 0)
         shard = _readable(table, number)
         rows = _true_rows(table, found | shard.rows.keys(), row_of)
         if rows == shard.rows and listed == shard.version:

@@ -1,4 +1,5 @@
-"""A shard of the service list as the table holds it: compressed rows with their own version, and that version again.
+"""A shard of the service list as the table holds it: compressed rows with their own version, and that version again
+in a small item, which it shares with other shards so that all versions are read at once.
 
 Rows are kept by column: values that resemble each other stand together, which compresses best (about 50 bytes a row),
 and a shard written before a field existed is read with nothing in it.
@@ -6,17 +7,20 @@ and a shard written before a field existed is read with nothing in it.
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.listing import Row
-from chalicelib.store.table import Item, Key, Table, put
+from chalicelib.store.table import Item, Key, Table, put, update
 
 # 10,000 services make shards of 8 KB: two read units, and about twenty write units a change. An item ends at 400 KB.
 SHARDS = 64
-VERSIONS = "DIR"
+# Two shards whose versions share an item cannot be written in the same instant: one of them is tried again. More items
+# would make that rarer, and each reading of all versions dearer.
+_VERSION_ITEMS = 8
+_VERSIONS = "DIR"
 _ROWS = "ROWS"
 
 
@@ -45,7 +49,7 @@ class Shard:
             put(_key(self.number), stored, "version = :before", before=self.before)
             if self.before
             else put(_key(self.number), stored, "attribute_not_exists(pk)"),
-            put((VERSIONS, f"{self.number:03d}"), {"version": self.version}),
+            update(_versions_key(self.number), {f"v{self.number:03d}": self.version}),
         ]
 
 
@@ -74,10 +78,14 @@ def read_many(table: Table, numbers: Iterable[int], *, consistent: bool) -> dict
     return {keys[key]: _shard(keys[key], item) for key, item in found.items()}
 
 
-def listed_versions(table: Table) -> Iterator[tuple[int, int]]:
-    """Number and version of every shard: one read unit, as long as they fit in 4 KB."""
-    for item in table.query(VERSIONS):
-        yield int(item["sk"]), item["version"]
+def listed_versions(table: Table) -> dict[int, int]:
+    """The version of every shard, by number: one read unit, as long as they fit in 4 KB."""
+    return {
+        int(name[1:]): version
+        for item in table.query(_VERSIONS)
+        for name, version in item.items()
+        if name.startswith("v")
+    }
 
 
 def pack(rows: Iterable[Row]) -> bytes:
@@ -100,5 +108,9 @@ def _shard(number: int, item: Item) -> Shard:
         raise DamagedShard(number, item["version"]) from error
 
 
+def _versions_key(number: int) -> Key:
+    return (_VERSIONS, f"{number % _VERSION_ITEMS:02d}")
+
+
 def _key(number: int) -> Key:
-    return (f"{VERSIONS}#{number:03d}", _ROWS)
+    return (f"{_VERSIONS}#{number:03d}", _ROWS)

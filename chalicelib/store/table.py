@@ -8,7 +8,7 @@
 | its timeline                | SVC#<id>      | EVT#<time>#<id> |
 | its lease                   | SVC#<id>      | LEASE           |
 | service list: a shard's rows | DIR#<shard>  | ROWS            |
-| service list: its version   | DIR           | <shard>         |
+| service list: shards' versions | DIR        | <group>         |
 | a taken service name        | NAME#<name>   | NAME            |
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
