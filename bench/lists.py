@@ -2,7 +2,8 @@
 
 Another process asks, so that asking and answering share the machine but not an interpreter. Before each measurement the
 answer is looked at: as many rows as were asked for, the exact total. Ratios are to the recorded 70 requests a second of
-Dokploy's list call on this kind of machine. `/api/health`, which reads nothing, shows what the front itself can do.
+Dokploy's list call on this kind of machine. `/api/health`, which reads one item, shows what the front and one read
+alone take. Ends with 1 if the first page of 1,000 services comes less than five times as often as Dokploy's.
 """
 
 import argparse
@@ -34,7 +35,7 @@ _CONNECTIONS = 8
 _DOKPLOY = 70.0
 _LEAST_RATIO = 5.0
 _PATHS = {
-    "health (no reads)": "/api/health",
+    "health (one read)": "/api/health",
     "first page": "/api/services",
     "last page, by name": "/api/services?sort=name&page={last}",
     "search": "/api/services?search=wiki-1",
@@ -49,16 +50,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="for each call")
     arguments = parser.parse_args()
     print(machine())
-    worst = _DOKPLOY * _LEAST_RATIO
+    rate = None
     for count in arguments.services:
         with tempfile.TemporaryDirectory(prefix="slipway-lists-") as folder:
             state = Path(folder)
             _seed(state, count)
             with plane(state, {}) as panel:
                 first_page = _measure(panel, count, arguments.seconds)
-        if count == 1000:
-            worst = first_page
-    return 0 if worst >= _DOKPLOY * _LEAST_RATIO else 1
+        rate = first_page if count == 1000 else rate
+    return 0 if rate is None or rate >= _DOKPLOY * _LEAST_RATIO else 1
 
 
 def _measure(panel: Panel, count: int, seconds: float) -> float:
@@ -68,15 +68,15 @@ def _measure(panel: Panel, count: int, seconds: float) -> float:
     if listed["total"] != count or len(listed["data"]) != 20:
         raise BenchError(f"{count} services were stored, and the list says {listed['total']}")
     print(f"\n{count} services, {_CONNECTIONS} connections, {seconds:.0f} s each; the first list took {cold:.0f} ms\n")
-    print("| call                  | requests/s | p50 ms | p99 ms | bytes | × Dokploy's 70 |")
-    print("| --------------------- | ---------: | -----: | -----: | ----: | -------------: |")
+    print("| call                  | requests/s | p50 ms | p99 ms | bytes | times Dokploy's 70 |")
+    print("| --------------------- | ---------: | -----: | -----: | ----: | -----------------: |")
     rates = {}
     for name, template in _PATHS.items():
         path = template.format(last=-(-count // 20))
         times, size = _load(panel, path, seconds)
         rates[name] = len(times) / seconds
         p50, p99 = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.99))
-        ratio = f"{rates[name] / _DOKPLOY:14.1f}" if path != "/api/health" else f"{'':14}"
+        ratio = f"{rates[name] / _DOKPLOY:18.1f}" if path != "/api/health" else f"{'':18}"
         print(f"| {name:21} | {rates[name]:10.0f} | {p50:6.2f} | {p99:6.2f} | {size:5d} | {ratio} |", flush=True)
     return rates["first page"]
 
@@ -107,9 +107,10 @@ def _ask(api: str, token: str, path: str, seconds: float) -> tuple[list[float], 
     deadline = time.perf_counter() + seconds
     while (moment := time.perf_counter()) < deadline:
         for key, _ in waiting.select(1):
-            connection, (began, answer) = key.fileobj, key.data
-            assert isinstance(connection, socket.socket)
-            answer += connection.recv(1 << 18)
+            began, answer = key.data
+            ready = key.fileobj
+            assert isinstance(ready, socket.socket)
+            answer += ready.recv(1 << 18)
             head, separator, body = answer.partition(b"\r\n\r\n")
             if not separator or len(body) < _announced(head):
                 continue
@@ -118,7 +119,7 @@ def _ask(api: str, token: str, path: str, seconds: float) -> tuple[list[float], 
             moment = time.perf_counter()
             times.append(moment - began)
             key.data[:] = [moment, bytearray()]
-            connection.sendall(request)
+            ready.sendall(request)
     return times, size
 
 

@@ -25,8 +25,9 @@ _LONGEST_PAUSE_SECONDS = 0.3
 class Directory:
     """One a process: what it has read stays decoded. Any number of threads may use it."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, attempts: int = _ATTEMPTS) -> None:
         self._table = table
+        self._attempts = attempts
         self._held: dict[int, Shard] = {}
         self._listing = Listing()
         self._keeping = threading.Lock()
@@ -45,7 +46,7 @@ class Directory:
         Raise `Lost` with the numbers of those of `writes` whose conditions failed.
         """
         number = shards.number_of(service_id)
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             time.sleep(_pause(attempt))
             with self._turns[number]:
                 shard = shards.read(self._table, number).changed(service_id, row)
@@ -95,27 +96,36 @@ class Together:
         self._begun = 0
         self._done = 0
         self._at_work = False
+        self.waiting = 0
 
     def done_for_me(self) -> None:
-        """Return once the work was begun after this call, and done. What it raises reaches who did it."""
+        """Return once the work was begun after this call, and done. What it raises reaches only who did it."""
+        if turn := self._my_turn():
+            done = self._done
+            try:
+                self._work()
+                done = turn
+            finally:
+                self._over(done)
+
+    def _my_turn(self) -> int | None:
+        """The number of the turn to do now; None when another thread did one that serves."""
         with self._changed:
-            mine = self._begun + 1
-            while self._at_work and self._done < mine:
-                self._changed.wait()
-            if self._done >= mine:
-                return
+            serves = self._begun + 1
+            self.waiting += 1
+            self._changed.wait_for(lambda: self._done >= serves or not self._at_work)
+            self.waiting -= 1
+            if self._done >= serves:
+                return None
             self._at_work = True
-            self._begun = now = self._begun + 1
-        finished = False
-        try:
-            self._work()
-            finished = True
-        finally:
-            with self._changed:
-                self._at_work = False
-                if finished:
-                    self._done = now
-                self._changed.notify_all()
+            self._begun += 1
+            return self._begun
+
+    def _over(self, done: int) -> None:
+        with self._changed:
+            self._at_work = False
+            self._done = done
+            self._changed.notify_all()
 
 
 def _pause(attempt: int) -> float:

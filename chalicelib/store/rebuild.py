@@ -30,7 +30,8 @@ class Rebuilt:
 
 def rebuild(table: Table, row_of: Callable[[Item], Row | None]) -> Rebuilt:
     """Make the list what `row_of` says of each service's item; None: it has no row. Safe to repeat."""
-    found: dict[int, set[str]] = {number: set() for number in range(shards.SHARDS)}
+    numbers = {*range(shards.SHARDS), *shards.listed_versions(table)}
+    found: dict[int, set[str]] = {number: set() for number in sorted(numbers)}
     for partition in table.scan("META"):
         kind, _, service_id = partition.partition("#")
         if kind == "SVC":
@@ -45,7 +46,8 @@ def _rebuild_shard(table: Table, number: int, found: set[str], row_of: Callable[
     for _ in range(_ATTEMPTS):
         listed = shards.listed_versions(table).get(number, 0)
         shard = _readable(table, number)
-        rows = _true_rows(table, found | shard.rows.keys(), row_of)
+        added_since = {service_id for service_id in shard.rows if shards.number_of(service_id) == number}
+        rows = _true_rows(table, found | added_since, row_of)
         if rows == shard.rows and listed == shard.version:
             return Rebuilt(services=len(rows))
         try:

@@ -16,6 +16,7 @@ from chalicelib.domain.listing import Row
 from chalicelib.store.table import Item, Key, Table, put, update
 
 # 10,000 services make shards of 8 KB: two read units, and about twenty write units a change. An item ends at 400 KB.
+# After another number was chosen, the list must be rebuilt.
 SHARDS = 64
 # Two shards whose versions share an item cannot be written in the same instant: one of them is tried again. More items
 # would make that rarer, and each reading of all versions dearer.
@@ -44,7 +45,7 @@ class Shard:
 
     def writes(self) -> list[dict[str, Any]]:
         """The two writes that store this version in place of the one before."""
-        stored = {"version": self.version, "rows": pack(self.rows.values())}
+        stored = {"version": self.version, "packed": pack(self.rows.values())}
         return [
             put(_key(self.number), stored, "version = :before", before=self.before)
             if self.before
@@ -103,7 +104,7 @@ def unpack(packed: bytes) -> dict[str, Row]:
 
 def _shard(number: int, item: Item) -> Shard:
     try:
-        return Shard(number, item["version"], unpack(item["rows"]))
+        return Shard(number, item["version"], unpack(item["packed"]))
     except (zlib.error, ValueError, KeyError, AttributeError, TypeError) as error:
         raise DamagedShard(number, item["version"]) from error
 
