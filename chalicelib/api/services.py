@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from difflib import unified_diff
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from chalicelib.domain.errors import (
     ValidationFailed,
 )
 from chalicelib.domain.job import Kind
+from chalicelib.domain.listing import Row, narrowed
 from chalicelib.domain.panel import Caller, Customer
 from chalicelib.domain.redaction import Redactor, looks_secret, secret_values
 from chalicelib.domain.service import Limits, Observation, Release, Service
@@ -137,18 +139,12 @@ class ReadLogs(WireIn):
 def list_services(request: Request) -> Any:
     wanted = request.parameters(ListServices)
     order = wanted.order or ("asc" if wanted.sort == "name" else "desc")
-    search = wanted.search.lower() if wanted.search else None
-    rows = [
-        row
-        for row in adapters().services.rows()
-        if request.caller.may_see(row["customer_id"])
-        and (wanted.customer_id is None or row["customer_id"] == wanted.customer_id)
-        and (wanted.status is None or row["status"] == wanted.status)
-        and (search is None or search in row["name"])
-    ]
-    rows.sort(key=lambda row: (row[wanted.sort], row["id"]), reverse=order == "desc")
+    rows = adapters().services.listing().by(wanted.sort, descending=order == "desc")
+    if not request.caller.sees_all:
+        rows = [row for row in rows if request.caller.may_see(row["customer_id"])]
+    rows = narrowed(rows, wanted.search, customer_id=wanted.customer_id, status=wanted.status)
     page = rows[(wanted.page - 1) * wanted.per_page : wanted.page * wanted.per_page]
-    seen = adapters().services.observations([(row["host_id"], row["id"]) for row in page])
+    seen = adapters().services.recent_observations([(row["host_id"], row["id"]) for row in page])
     _have_measured(page, seen)
     return {
         "data": [_row_view(row, seen.get(row["id"])) for row in page],
@@ -366,7 +362,7 @@ def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
 def _observed(service: Service) -> Observation | None:
     """What the host shows of the service now, or showed a moment ago; the last figures where it cannot be asked."""
     pair = [(service.host_id, service.id)]
-    seen = adapters().services.observations(pair).get(service.id)
+    seen = adapters().services.observations(pair, consistent=False).get(service.id)
     never_ran = seen is None and not service.release
     if never_ran or (seen and _age(seen) < _FRESH_SECONDS and _is_whole(seen, service)):
         return seen
@@ -382,7 +378,7 @@ def _is_whole(seen: Observation, service: Service) -> bool:
     return service.status != "running" or None not in (seen.cpu_usage_millis, seen.storage_mb)
 
 
-def _have_measured(rows: list[dict[str, Any]], seen: dict[str, Observation]) -> None:
+def _have_measured(rows: Sequence[Row], seen: dict[str, Observation]) -> None:
     stale: dict[str, list[str]] = {}
     for row in rows:
         known = seen.get(row["id"])
@@ -402,7 +398,7 @@ def _url(name: str, *, has_url: bool) -> str | None:
     return adapters().settings.url_of(name) if has_url else None
 
 
-def _row_view(row: dict[str, Any], seen: Observation | None) -> dict[str, Any]:
+def _row_view(row: Row, seen: Observation | None) -> dict[str, Any]:
     resources = seen.resources() if seen else {}
     return {
         "id": row["id"],
@@ -468,7 +464,7 @@ def _view(service: Service, seen: Observation | None) -> dict[str, Any]:
         "status": service.status,
         "url": _url(service.name, has_url=service.has_url),
         "customer_id": service.customer_id,
-        "customer_name": adapters().customers.get(service.customer_id).name,
+        "customer_name": adapters().customers.glance(service.customer_id).name,
         "host_id": service.host_id,
         "template": service.template,
         "deploy_method": service.deploy_method,

@@ -84,8 +84,12 @@ class Caller(Noun):
     def at_least(self, role: Role) -> bool:
         return _RANK[self.role] >= _RANK[role]
 
+    @property
+    def sees_all(self) -> bool:
+        return self.customer_id is None
+
     def may_see(self, customer_id: str) -> bool:
-        return self.customer_id is None or self.customer_id == customer_id
+        return self.sees_all or self.customer_id == customer_id
 
 
 def new_token(

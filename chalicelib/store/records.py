@@ -30,6 +30,11 @@ class Records(Generic[Record]):
             raise NotFound(f"no such {self._word}")
         return self._noun.model_validate(item)
 
+    def glance(self, record_id: str) -> Record:
+        """As `get`, at half the price, and perhaps as it was a moment ago."""
+        item = self._table.get(self._key(record_id), consistent=False)
+        return self._noun.model_validate(item) if item else self.get(record_id)  # it may be that new
+
     def all(self) -> list[Record]:
         return [self._noun.model_validate(item) for item in self._table.query(self._partition)]
 

@@ -1,18 +1,24 @@
 """Services with all that belongs to one: releases, timeline, lease, its row in the list, what was measured of it.
 
 A service, its name, its list row, its first job and its lease are written in one transaction, so a crash leaves all or
-nothing. The list row is a projection: it changes in the same transaction as the service.
+nothing. The list row is a projection: it changes in the same transaction as the service (`directory` says how).
 """
 
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import FENCE_STRIDE, Job, Lease
+from chalicelib.domain.listing import Listing, Row
 from chalicelib.domain.service import Event, Observation, Release, Service
 from chalicelib.domain.words import now
+from chalicelib.store.directory import Directory
+from chalicelib.store.figures import Figures
 from chalicelib.store.jobs import key_of as job_key
 from chalicelib.store.jobs import open_key, over
+from chalicelib.store.rebuild import Rebuilt, rebuild
 from chalicelib.store.records import attributes
 from chalicelib.store.table import Item, Key, Lost, Table, check, delete, put, update
 
@@ -34,6 +40,8 @@ ROW_FIELDS = (
 class ServiceStore:
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._directory = Directory(table)
+        self._figures = Figures(table)
 
     # Reading
 
@@ -49,9 +57,13 @@ class ServiceStore:
         item = self._table.get(_meta(service_id))
         return _service(item) if item else None
 
-    def rows(self) -> list[Item]:
+    def listing(self) -> Listing:
+        """Every service's list row, in any order: a read unit, and another for each shard that changed."""
+        return self._directory.listing()
+
+    def rows(self) -> list[Row]:
         """Every service's list row."""
-        return list(self._table.query("SERVICES"))
+        return list(self.listing().rows)
 
     def id_of_name(self, name: str) -> str | None:
         item = self._table.get(_name(name))
@@ -111,12 +123,12 @@ class ServiceStore:
         Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared.
         """
         try:
-            self._table.transact(
+            self._commit(
+                service,
                 put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)"),
                 check(("CUSTOMERS", service.customer_id), "#status = :active", active="active"),
                 check(("HOSTS", service.host_id), "attribute_exists(pk)"),
                 put(_meta(service.id), _stored(service), "attribute_not_exists(pk)"),
-                put(_row(service.id), _row_of(service)),
                 *self._release_writes(release, sealed_source),
                 *self._job_writes(job, None),
                 _event(service.id, event),
@@ -144,9 +156,7 @@ class ServiceStore:
             *self._job_writes(job, self.lease(service.id)),
         ]
         if changed.deleted_at:
-            writes += [delete(_row(service.id)), delete(_name(service.name), "service_id = :id", id=service.id)]
-        else:
-            writes.append(put(_row(service.id), _row_of(changed)))
+            writes.append(delete(_name(service.name), "service_id = :id", id=service.id))
         if new_release:
             writes += self._release_writes(*new_release)
             if new_release[0].name != service.name:
@@ -154,7 +164,7 @@ class ServiceStore:
                 writes.insert(0, taken)
         writes += [_event(service.id, event) for event in events]
         try:
-            self._table.transact(*writes)
+            self._commit(changed, *writes)
         except Lost as error:
             if new_release and new_release[0].name != service.name and 0 in error.failed:
                 raise Conflict(f"a service named {new_release[0].name} exists already") from error
@@ -221,30 +231,32 @@ class ServiceStore:
             *over(job),
             _free(job),
         ]
-        if not changed.deleted_at:
-            writes.append(put(_row(service.id), _row_of(changed)))
         if changed_release:
             writes.append(put(_release(service.id, changed_release.number), attributes(changed_release)))
         if freed_name:
             writes.append(delete(_name(freed_name), "service_id = :id", id=service.id))
         writes += [_event(service.id, event) for event in events]
-        self._as_holder(*writes)
+        with _lease_held():
+            if changed.deleted_at:  # its row went when the removal began
+                self._table.transact(*writes)
+            else:
+                self._commit(changed, *writes)
 
     def purge(self, service: Service, job: Job) -> None:
         """A deleted service's end: its job is over and nothing of it stays but that job."""
-        self._as_holder(
-            *over(job),
-            check(_lease(service.id), "job_id = :job", job=job.id),
-        )
+        with _lease_held():
+            self._table.transact(*over(job), check(_lease(service.id), "job_id = :job", job=job.id))
         self._table.write(delete(("OBSERVED#" + service.host_id, service.id)))
         for item in list(self._table.query(f"SVC#{service.id}")):
             self._table.write(delete((item["pk"], item["sk"])))
 
-    def _as_holder(self, *writes: dict[str, Any]) -> None:
-        try:
-            self._table.transact(*writes)
-        except Lost as error:
-            raise LeaseLost("another job holds this service now") from error
+    def _commit(self, service: Service, *writes: dict[str, Any]) -> None:
+        """The writes, and the service's row in the list with them."""
+        self._directory.commit(service.id, None if service.deleted_at else _row_of(service), writes)
+
+    def rebuild_list(self) -> Rebuilt:
+        """Make the list anew from the services: an operator's repair, which reads the whole table."""
+        return rebuild(self._table, _row_of_item)
 
     # Telemetry and timeline: items of their own, so that they never contend with a deploy
 
@@ -264,13 +276,23 @@ class ServiceStore:
             raise Conflict("the service was changed meanwhile; read it again") from error
 
     def observe(self, host_id: str, observations: dict[str, Observation]) -> None:
-        for service_id, observation in observations.items():
-            self._table.write(put((f"OBSERVED#{host_id}", service_id), attributes(observation)))
+        self._figures.keep(host_id, observations)
 
-    def observations(self, pairs: list[tuple[str, str]]) -> dict[str, Observation]:
-        """What was last measured, by service id, for (host id, service id) pairs."""
-        found = self._table.get_many([(f"OBSERVED#{host_id}", service_id) for host_id, service_id in pairs])
-        return {key[1]: Observation.model_validate(item) for key, item in found.items()}
+    def observations(self, pairs: Sequence[tuple[str, str]], *, consistent: bool = True) -> dict[str, Observation]:
+        """What was last measured, by service id, for (host id, service id) pairs: a read unit each, or half a one."""
+        return self._figures.of(pairs, consistent=consistent)
+
+    def recent_observations(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Observation]:
+        """As `observations`, for a list: they may be two seconds old."""
+        return self._figures.recent(pairs)
+
+
+@contextmanager
+def _lease_held() -> Iterator[None]:
+    try:
+        yield
+    except Lost as error:
+        raise LeaseLost("another job holds this service now") from error
 
 
 def _free(job: Job) -> dict[str, Any]:
@@ -294,10 +316,6 @@ def _source(service_id: str, number: int) -> Key:
     return (f"SVC#{service_id}", f"SRC#{number:06d}")
 
 
-def _row(service_id: str) -> Key:
-    return ("SERVICES", service_id)
-
-
 def _name(name: str) -> Key:
     return (f"NAME#{name}", "NAME")
 
@@ -306,8 +324,13 @@ def _event(service_id: str, event: Event) -> dict[str, Any]:
     return put((f"SVC#{service_id}", f"EVT#{event.timestamp}#{event.id}"), attributes(event))
 
 
-def _row_of(service: Service) -> dict[str, Any]:
+def _row_of(service: Service) -> Row:
     return {name: getattr(service, name) for name in ROW_FIELDS}
+
+
+def _row_of_item(item: Item) -> Row | None:
+    service = _service(item)
+    return None if service.deleted_at else _row_of(service)
 
 
 def _stored(service: Service) -> dict[str, Any]:

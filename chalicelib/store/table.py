@@ -7,7 +7,8 @@
 | what those were made of     | SVC#<id>      | SRC#<number>    |
 | its timeline                | SVC#<id>      | EVT#<time>#<id> |
 | its lease                   | SVC#<id>      | LEASE           |
-| a row of the service list   | SERVICES      | <id>            |
+| service list: a shard's rows | DIR#<shard>  | ROWS            |
+| service list: shards' versions | DIR        | <group>         |
 | a taken service name        | NAME#<name>   | NAME            |
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
@@ -18,7 +19,8 @@
 | a token's requests          | RATE#<token id> | <minute>      |
 | the audit trail             | AUDIT#<day>   | <time>#<id>     |
 
-Lists are queries of one partition; nothing scans. `expires` is the table's TTL attribute: DynamoDB deletes late, so
+Lists are queries of one partition; nothing scans, but for the operator's command that rebuilds the service list.
+`expires` is the table's TTL attribute: DynamoDB deletes late, so
 readers check it again.
 """
 
@@ -69,15 +71,16 @@ class Table:
         self._client = client
         self._name = name
 
-    def get(self, key: Key) -> Item | None:
-        answer = self._call("get_item", Key=_key(key), ConsistentRead=True)
+    def get(self, key: Key, *, consistent: bool = True) -> Item | None:
+        """The item; without `consistent` at half the price, as it was a moment ago or not at all."""
+        answer = self._call("get_item", Key=_key(key), ConsistentRead=consistent)
         return _plain(answer["Item"]) if "Item" in answer else None
 
-    def get_many(self, keys: list[Key]) -> dict[Key, Item]:
+    def get_many(self, keys: list[Key], *, consistent: bool = True) -> dict[Key, Item]:
         found: dict[Key, Item] = {}
         for start in range(0, len(keys), 100):
             wanted: Any = {
-                self._name: {"Keys": [_key(key) for key in keys[start : start + 100]], "ConsistentRead": True}
+                self._name: {"Keys": [_key(key) for key in keys[start : start + 100]], "ConsistentRead": consistent}
             }
             while wanted:
                 answer = self._call_raw("batch_get_item", RequestItems=wanted)
@@ -148,6 +151,21 @@ class Table:
             total += int(answer["Count"])
             if "LastEvaluatedKey" not in answer:
                 return total
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def scan(self, sk: str) -> Iterator[str]:
+        """The partition of every item with this sort key. It reads the whole table: for an operator's commands only."""
+        arguments: dict[str, Any] = {
+            "FilterExpression": "sk = :sk",
+            "ExpressionAttributeValues": _values({":sk": sk}),
+            "ProjectionExpression": "pk",
+            "ConsistentRead": True,
+        }
+        while True:
+            answer = self._call("scan", **arguments)
+            yield from (_plain(raw)["pk"] for raw in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def transact(self, *writes: dict[str, Any]) -> None:
