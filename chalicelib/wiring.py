@@ -14,6 +14,7 @@ from chalicelib.store.rates import RateStore
 from chalicelib.store.records import Records
 from chalicelib.store.replies import ReplyStore
 from chalicelib.store.services import ServiceStore
+from chalicelib.store.promises import Promises
 from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
 from chalicelib.store.templates import TemplateStore
@@ -44,6 +45,10 @@ class Adapters:
     @cached_property
     def jobs(self) -> JobStore:
         return JobStore(self.table)
+
+    @cached_property
+    def promises(self) -> Promises:
+        return Promises(self.table)
 
     @cached_property
     def slots(self) -> Slots:

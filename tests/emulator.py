@@ -108,6 +108,7 @@ class Panel(wiring.Adapters):
             public_key="ssh-ed25519 BBBB",
             sealed_private_key=self.sealer.seal(b"key", host_id),
             status="ready",
+            facts={"cpus": 8, "memory_mb": 100_000, "disk_total_mb": 1_000_000},
             created_at=now(),
             updated_at=now(),
         )

@@ -9,7 +9,7 @@ from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.start import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
-from chalicelib.domain.panel import Customer, Token, new_token
+from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
 from chalicelib.wiring import adapters
 
@@ -18,15 +18,29 @@ routes = Routes(__name__)
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 
 
+class WantedCustomerLimits(WireIn):
+    """What the customer may have in all; what is left out or null is not limited."""
+
+    services: int | None = Field(default=None, ge=0)
+    cpu: float | None = Field(default=None, ge=0, le=1_000_000)
+    memory_mb: int | None = Field(default=None, ge=0)
+
+    def to_limits(self) -> CustomerLimits:
+        cpu_millis = None if self.cpu is None else round(self.cpu * 1000)
+        return CustomerLimits(services=self.services, cpu_millis=cpu_millis, memory_mb=self.memory_mb)
+
+
 class CreateCustomer(WireIn):
     name: Title
     email: Email | None = None
+    limits: WantedCustomerLimits = WantedCustomerLimits()
 
 
 class ChangeCustomer(WireIn):
     name: Title | None = None
     email: Email | None = None
     status: Literal["active", "suspended"] | None = None
+    limits: WantedCustomerLimits | None = None
 
 
 class CreateToken(WireIn):
@@ -48,7 +62,14 @@ def list_customers(request: Request) -> Any:
 def create_customer(request: Request) -> Answer:
     wanted = request.body(CreateCustomer)
     moment = now()
-    customer = Customer(id=new_id("cust"), name=wanted.name, email=wanted.email, created_at=moment, updated_at=moment)
+    customer = Customer(
+        id=new_id("cust"),
+        name=wanted.name,
+        email=wanted.email,
+        limits=wanted.limits.to_limits(),
+        created_at=moment,
+        updated_at=moment,
+    )
     adapters().customers.add(customer)
     return Answer(
         _customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)}
@@ -66,7 +87,10 @@ def get_customer(request: Request, customer_id: str) -> Answer:
 def change_customer(request: Request, customer_id: str) -> Answer:
     customer = adapters().customers.get(customer_id)
     request.must_match(customer.version)
-    changes = request.body(ChangeCustomer).model_dump(exclude_unset=True)
+    wanted = request.body(ChangeCustomer)
+    changes = wanted.model_dump(exclude_unset=True)
+    if "limits" in changes:
+        changes["limits"] = (wanted.limits or WantedCustomerLimits()).to_limits()
     if changes.get("name", "") is None or changes.get("status", "") is None:
         raise ValidationFailed(
             "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
@@ -146,7 +170,15 @@ def _may_be_bound(wanted: CreateToken) -> None:
 
 
 def _customer_view(customer: Customer) -> dict[str, Any]:
-    return customer.model_dump(include={"id", "name", "email", "status", "created_at", "updated_at"})
+    limits = customer.limits
+    return {
+        **customer.model_dump(include={"id", "name", "email", "status", "created_at", "updated_at"}),
+        "limits": {
+            "services": limits.services,
+            "cpu": None if limits.cpu_millis is None else limits.cpu_millis / 1000,
+            "memory_mb": limits.memory_mb,
+        },
+    }
 
 
 def _token_view(token: Token) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
+from chalicelib.deploy.placing import capacity_view
 from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
@@ -188,6 +189,9 @@ def _view(host: Host) -> dict[str, Any]:
         "host_key": host.host_key,
         "public_key": host.public_key,
         "status": host.status,
+        "labels": host.labels,
+        "draining": host.draining,
+        **capacity_view(host),
         "problems": list(host.problems),
         "facts": host.facts,
         "checked_at": host.checked_at,

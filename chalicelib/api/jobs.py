@@ -62,6 +62,7 @@ def _view(job: Job) -> dict[str, Any]:
         "status": job.status,
         "release": job.release or None,
         "message": job.message,
+        "placement": job.placement or None,
         "error": job.error,
         "steps": [
             {"name": name, **step.model_dump()}

@@ -12,6 +12,7 @@ from chalicelib.api.auth import must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy import start
+from chalicelib.deploy.placing import Wish
 from chalicelib.domain.errors import (
     Conflict,
     HostTimeout,
@@ -75,6 +76,7 @@ class CreateService(WireIn):
     variables: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=500)
     secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
     host_id: Id | None = None
+    host_labels: dict[str, str] = Field(default_factory=dict, max_length=50)
     limits: WantedLimits | None = None
 
     @model_validator(mode="after")
@@ -178,7 +180,7 @@ def create_service(request: Request) -> Answer:
             variables=variables,
             secret_names=(*(template.secret_names if template else ()), *wanted.secret_variables),
             template=template,
-            host_id=wanted.host_id,
+            wish=Wish(wanted.host_id, wanted.host_labels),
             limits=wanted.limits.to_limits() if wanted.limits else Limits(),
         ),
         request.caller,
@@ -438,6 +440,7 @@ def _plan_view(drafted: start.Draft) -> dict[str, Any]:
         "name": drafted.name,
         "url": _url(drafted.name, has_url=plan.routed is not None),
         "host_id": service.host_id,
+        "placement": drafted.place.reason if drafted.place else None,
         "compose": after,
         "images": list(plan.images),
         "published_ports": [{"ip": port.ip, "port": port.port, "protocol": port.protocol} for port in plan.published],

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.domain.errors import Conflict, LeaseLost, NotFound, Unavailable, ValidationFailed
+from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits, room_for
+from chalicelib.domain.errors import Conflict, LeaseLost, NoRoom, NotFound, Unavailable, ValidationFailed
 from chalicelib.domain.job import REAPER_GRACE_SECONDS, Job, Kind
-from chalicelib.domain.panel import Caller, Host
+from chalicelib.domain.panel import Caller
+from chalicelib.domain.placement import Amount
 from chalicelib.domain.redaction import looks_secret
 from chalicelib.domain.service import (
     DeployMethod,
@@ -56,7 +58,7 @@ class NewService:
     variables: Mapping[str, str]
     secret_names: tuple[str, ...] = ()
     template: Template | None = None
-    host_id: str | None = None
+    wish: Wish = field(default_factory=Wish)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -79,6 +81,14 @@ class Draft:
     plan: "compose.Plan"
     source: Source
     name: str
+    wish: Wish = field(default_factory=Wish)
+    place: Place | None = None
+
+    @property
+    def need(self) -> Amount:
+        """What it is promised of its host."""
+        disk = adapters().settings.default_disk_mb
+        return Amount(cpu_millis=self.plan.cpu_millis, memory_mb=self.plan.memory_mb, disk_mb=disk)
 
     @property
     def warnings(self) -> "tuple[compose.Finding, ...]":
@@ -95,7 +105,7 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         name=wanted.name,
         status="deploying",
         customer_id=wanted.customer_id,
-        host_id=_place(wanted.host_id).id,
+        host_id="",
         deploy_method=wanted.deploy_method,
         template=wanted.template.id if wanted.template else None,
         compose=wanted.compose,
@@ -119,25 +129,39 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         limits=wanted.limits,
         document={},
     )
-    drafted = _drafted(service, wanted.name, source, 1)
+    drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
     _refuse_taken_name(wanted.name)
-    return replace(drafted, service=service.model_copy(update={"has_url": drafted.plan.routed is not None}))
+    hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
+    return _placed(drafted)
 
 
 def create(drafted: Draft, caller: Caller) -> tuple[Service, Job]:
-    """Store a service with its first job, and start it."""
+    """Store a service with its first job, and start it. A host that filled up meanwhile is given up for another."""
     sealed = sealed_variables(drafted.service.id, drafted.source.variables)
-    service = drafted.service.model_copy(update={"sealed_variables": sealed})
-    job = _job(service, "deploy", caller, release=1, previous_status="failed")
-    adapters().services.add(
-        service,
-        _release(drafted, job, 1),
-        _sealed(drafted.source, service.id),
-        job,
-        _event("deploy", "started", f"Deploying from {origin(service)}", job),
-    )
-    _tell(job)
-    return service, job
+    while True:
+        service = drafted.service.model_copy(update={"sealed_variables": sealed})
+        reason = drafted.place.reason if drafted.place else ""
+        job = _job(service, "deploy", caller, release=1, previous_status="failed", placement=reason)
+        try:
+            adapters().services.add(
+                service,
+                _release(drafted, job, 1),
+                _sealed(drafted.source, service.id),
+                job,
+                _event("deploy", "started", f"Deploying from {origin(service)}", job),
+                room_for(service.host_id, service.customer_id),
+            )
+        except NoRoom:  # each turn finds the counters higher, and ends when no host fits
+            drafted = _placed(drafted)
+            continue
+        _tell(job)
+        return service, job
+
+
+def _placed(drafted: Draft) -> Draft:
+    place = find_place(drafted.need, drafted.wish)
+    placed = {"host_id": place.host_id, "promised": drafted.need, "has_url": drafted.plan.routed is not None}
+    return replace(drafted, place=place, service=drafted.service.model_copy(update=placed))
 
 
 def draft_change(service: Service, change: Change) -> Draft:
@@ -182,9 +206,16 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
         what = f"release {number}" if number is not None else "an earlier release"
         message = f"{what} is not kept; kept are {', '.join(map(str, kept)) or 'none'}"
         raise ValidationFailed(message, [finding("release", "not-kept", message)])
+    promised = _larger(service.promised, amount_of(panel.services.release(service.id, wanted)))
+    hold_to_limits(panel.customers.get(service.customer_id), promised.minus(service.promised), 0)
     job = _job(service, "rollback", caller, release=wanted)
     panel.services.begin(
-        service, job, (_event("deploy", "started", f"Rolling back to release {wanted}", job),), status="deploying"
+        service,
+        job,
+        (_event("deploy", "started", f"Rolling back to release {wanted}", job),),
+        room=room_for(service.host_id, service.customer_id),
+        promised=promised,
+        status="deploying",
     )
     _tell(job)
     return job
@@ -192,17 +223,36 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
 
 def _begin_release(drafted: Draft, kind: Kind, caller: Caller, message: str, **fields: Any) -> Job:
     service, number = drafted.service, drafted.service.last_release + 1
+    promised = _larger(service.promised, drafted.need)
+    hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
     job = _job(service, kind, caller, release=number, **fields)
     adapters().services.begin(
         service,
         job,
         (_event("deploy", "started", message, job),),
         (_release(drafted, job, number), _sealed(drafted.source, service.id)),
+        room=room_for(service.host_id, service.customer_id),
+        promised=promised,
         status="deploying",
         last_release=number,
     )
     _tell(job)
     return job
+
+
+def _larger(one: Amount, other: Amount) -> Amount:
+    """Room for both, as long as it is not known which will run."""
+    return Amount(
+        cpu_millis=max(one.cpu_millis, other.cpu_millis),
+        memory_mb=max(one.memory_mb, other.memory_mb),
+        disk_mb=max(one.disk_mb, other.disk_mb),
+    )
+
+
+def amount_of(release: Release) -> Amount:
+    """What a release is promised of its host."""
+    disk = adapters().settings.default_disk_mb
+    return Amount(cpu_millis=release.cpu_millis, memory_mb=release.memory_mb, disk_mb=disk)
 
 
 def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
@@ -393,27 +443,6 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
         ),
         expose=(service.expose_service, service.expose_port) if service.expose_port else None,
     )
-
-
-def _place(host_id: str | None) -> Host:
-    """The host asked for, or the ready one with the fewest services."""
-    panel = adapters()
-    hosts = panel.hosts.all()
-    if host_id is not None:
-        wanted = next((host for host in hosts if host.id == host_id), None)
-        if wanted is None:
-            raise ValidationFailed("no such host", [finding("host_id", "unknown", "there is no such host")])
-        return wanted
-    ready = [host for host in hosts if host.status == "ready"]
-    if not ready:
-        raise Conflict("no host is ready; add one with POST /api/hosts, or check one again")
-    if len(ready) == 1:
-        return ready[0]
-    load = dict.fromkeys((host.id for host in ready), 0)
-    for row in panel.services.rows():
-        if row["host_id"] in load:
-            load[row["host_id"]] += 1
-    return min(ready, key=lambda host: (load[host.id], host.id))
 
 
 def _refuse_taken_name(name: str) -> None:

@@ -156,6 +156,7 @@ def record(work: Work) -> str:
             }
         ),
         status="running",
+        promised=start.amount_of(release),
         release=release.number,
         deployed_at=moment,
         freed_name=service.name if name != service.name else None,
@@ -430,4 +431,6 @@ def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) ->
         release.model_copy(update={"state": "failed"}) if release.state == "pending" else None,
         freed_name=release.name if release.state == "pending" and release.name != service.name else None,
         status=status,
+        promised=start.amount_of(adapters().services.release(service.id, service.release or release.number)),
     )
+    adapters().slots.give_back(job.host_id, job.id)

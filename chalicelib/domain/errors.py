@@ -66,6 +66,10 @@ class RateLimited(SlipwayError):
     code = "rate_limited"
 
 
+class NoRoom(Conflict):
+    """What was promised meanwhile leaves no room on the host. Another may have it."""
+
+
 class TooLarge(SlipwayError):
     """The body is over the limit."""
 

@@ -41,6 +41,7 @@ class Job(Noun):
     up_began: bool = False
     cancel_requested: bool = False
     requested_by: str = ""
+    placement: str = ""
     message: str = ""
     error: dict[str, Any] | None = None
     created_at: str

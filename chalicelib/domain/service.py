@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from chalicelib.domain.placement import Amount
 from chalicelib.domain.words import Noun
 
 Status = Literal["running", "stopped", "deploying", "failed"]
@@ -41,6 +42,7 @@ class Service(Noun):
     has_url: bool = False
     custom_domains: tuple[str, ...] = ()
     publishes_ports: bool = False
+    promised: Amount = Amount()  # of its host and its customer's limits
     suspended: bool = False  # stopped because its customer is suspended; started again when that ends
     expose_service: str | None = None
     expose_port: int | None = None

@@ -7,17 +7,21 @@ nothing. The list row is a projection: it changes in the same transaction as the
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NotFound
+from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NoRoom, NotFound
 from chalicelib.domain.job import FENCE_STRIDE, Job, Lease
 from chalicelib.domain.listing import Listing, Row
+from chalicelib.domain.panel import CustomerLimits
+from chalicelib.domain.placement import Amount
 from chalicelib.domain.service import Event, Observation, Release, Service
 from chalicelib.domain.words import now
 from chalicelib.store.directory import Directory
 from chalicelib.store.figures import Figures
 from chalicelib.store.jobs import key_of as job_key
 from chalicelib.store.jobs import open_key, over
+from chalicelib.store.promises import on_host, to_customer
 from chalicelib.store.rebuild import Rebuilt, rebuild
 from chalicelib.store.records import attributes
 from chalicelib.store.table import Item, Key, Lost, Table, check, delete, put, update
@@ -35,6 +39,14 @@ ROW_FIELDS = (
     "created_at",
     "updated_at",
 )
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much may be promised: of the host (None: it was never checked), and to the customer."""
+
+    capacity: Amount | None
+    limits: CustomerLimits
 
 
 class ServiceStore:
@@ -117,10 +129,11 @@ class ServiceStore:
 
     # Beginning a job
 
-    def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event) -> None:
-        """A new service with its first job.
+    def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event, room: Room) -> None:
+        """A new service with its first job, and what it is promised.
 
-        Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared.
+        Raise `Conflict` if the name is taken, the customer's limits are reached, or the customer or the host went away
+        while this was prepared; `NoRoom` if the host is full by now.
         """
         try:
             self._commit(
@@ -128,13 +141,21 @@ class ServiceStore:
                 put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)"),
                 check(("CUSTOMERS", service.customer_id), "#status = :active", active="active"),
                 check(("HOSTS", service.host_id), "attribute_exists(pk)"),
+                on_host(service.host_id, service.promised, 1, room.capacity),
+                to_customer(service.customer_id, service.promised, 1, room.limits),
                 put(_meta(service.id), _stored(service), "attribute_not_exists(pk)"),
                 *self._release_writes(release, sealed_source),
                 *self._job_writes(job, None),
                 _event(service.id, event),
             )
         except Lost as error:
-            reasons = {1: "the customer is no longer active", 2: "the host was removed"}
+            if 3 in error.failed:  # noqa: PLR2004  # the place of the write above
+                raise NoRoom("the host has no room left") from error
+            reasons = {
+                1: "the customer is no longer active",
+                2: "the host was removed",
+                4: "the customer's limits are reached",
+            }
             reason = next((reasons[n] for n in error.failed if n in reasons), None)
             raise Conflict(reason or f"a service named {service.name} exists already") from error
 
@@ -144,11 +165,13 @@ class ServiceStore:
         job: Job,
         events: tuple[Event, ...] = (),
         new_release: tuple[Release, bytes] | None = None,
+        room: Room | None = None,
         **changes: Any,
     ) -> Service:
         """A further job on a service, with the changes it makes at once.
 
-        Raise `Conflict` if the service is busy, or the name that its new release shall have is taken.
+        Raise `Conflict` if the service is busy, the name that its new release shall have is taken, or its host or its
+        customer's limits have no `room` for what it is promised more.
         """
         changed = service.model_copy(update={**changes, "version": service.version + 1, "updated_at": now()})
         writes = [
@@ -162,10 +185,19 @@ class ServiceStore:
             if new_release[0].name != service.name:
                 taken = put(_name(new_release[0].name), {"service_id": service.id}, "attribute_not_exists(pk)")
                 writes.insert(0, taken)
+        more = changed.promised.minus(service.promised)
+        if room and more != Amount():
+            writes += [
+                on_host(service.host_id, more, 0, room.capacity),
+                to_customer(service.customer_id, more, 0, room.limits),
+            ]
+        placed = range(len(writes) - 2, len(writes)) if room and more != Amount() else range(0)
         writes += [_event(service.id, event) for event in events]
         try:
             self._commit(changed, *writes)
         except Lost as error:
+            if any(n in error.failed for n in placed):
+                raise NoRoom("the host, or what the customer may have, has no room for so much more") from error
             if new_release and new_release[0].name != service.name and 0 in error.failed:
                 raise Conflict(f"a service named {new_release[0].name} exists already") from error
             self.refuse_if_busy(service.id)
@@ -235,6 +267,12 @@ class ServiceStore:
             writes.append(put(_release(service.id, changed_release.number), attributes(changed_release)))
         if freed_name:
             writes.append(delete(_name(freed_name), "service_id = :id", id=service.id))
+        less = changed.promised.minus(service.promised)
+        if less != Amount():
+            writes += [
+                on_host(service.host_id, less, 0, None),
+                to_customer(service.customer_id, less, 0, CustomerLimits()),
+            ]
         writes += [_event(service.id, event) for event in events]
         with _lease_held():
             if changed.deleted_at:  # its row went when the removal began
@@ -244,11 +282,21 @@ class ServiceStore:
 
     def purge(self, service: Service, job: Job) -> None:
         """A deleted service's end: its job is over and nothing of it stays but that job."""
-        with _lease_held():
-            self._table.transact(*over(job), check(_lease(service.id), "job_id = :job", job=job.id))
+        # What is read by nobody any more goes first, so that a crash in between leaves the job to be repeated.
         self._table.write(delete(("OBSERVED#" + service.host_id, service.id)))
+        last = (_meta(service.id), _lease(service.id))
         for item in list(self._table.query(f"SVC#{service.id}")):
-            self._table.write(delete((item["pk"], item["sk"])))
+            if (item["pk"], item["sk"]) not in last:
+                self._table.write(delete((item["pk"], item["sk"])))
+        nothing = Amount().minus(service.promised)
+        with _lease_held():
+            self._table.transact(
+                *over(job),
+                delete(_lease(service.id), "job_id = :job", job=job.id),
+                delete(_meta(service.id)),
+                on_host(service.host_id, nothing, -1, None),
+                to_customer(service.customer_id, nothing, -1, CustomerLimits()),
+            )
 
     def _commit(self, service: Service, *writes: dict[str, Any]) -> None:
         """The writes, and the service's row in the list with them."""
@@ -267,9 +315,9 @@ class ServiceStore:
         """A status that was found to be untrue. Raise `Conflict` if the service was changed since it was read."""
         changed = service.model_copy(update={"status": status, "version": service.version + 1, "updated_at": now()})
         try:
-            self._table.transact(
+            self._commit(
+                changed,
                 put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
-                put(_row(service.id), _row_of(changed)),
                 _event(service.id, event),
             )
         except Lost as error:

@@ -7,10 +7,13 @@ import pytest
 
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import FENCE_STRIDE, Job
+from chalicelib.domain.panel import CustomerLimits
 from chalicelib.domain.service import Event, Observation, Release, Service
 from chalicelib.domain.words import new_id, now
+from chalicelib.store.services import Room
 from tests.emulator import Panel
 
+ROOM = Room(None, CustomerLimits())
 SOON, PAST = "2999-01-01T00:00:00.000Z", "2000-01-01T00:00:00.000Z"
 
 
@@ -72,7 +75,7 @@ def an_event(message: str = "Deploying", at: str | None = None) -> Event:
 def added(panel: Panel, name: str = "blog", **fields: Any) -> tuple[Service, Job]:
     service = a_service(panel, name, **fields)
     job = a_job(service)
-    panel.services.add(service, a_release(service, job), b"document", job, an_event())
+    panel.services.add(service, a_release(service, job), b"document", job, an_event(), ROOM)
     return service, job
 
 
@@ -97,7 +100,7 @@ def test_of_many_who_take_a_name_at_once_one_gets_it_and_the_others_leave_nothin
     def add(service: Service) -> None:
         job = a_job(service)
         try:
-            panel.services.add(service, a_release(service, job), b"", job, an_event())
+            panel.services.add(service, a_release(service, job), b"", job, an_event(), ROOM)
             outcomes.append("added")
         except Conflict:
             outcomes.append("refused")
@@ -119,7 +122,7 @@ def test_a_customer_suspended_meanwhile_gets_no_service(panel: Panel) -> None:
     job = a_job(service)
 
     with pytest.raises(Conflict, match="no longer active"):
-        panel.services.add(service, a_release(service, job), b"", job, an_event())
+        panel.services.add(service, a_release(service, job), b"", job, an_event(), ROOM)
 
     assert panel.services.rows() == []
 
@@ -147,7 +150,7 @@ def test_once_a_job_is_over_the_next_may_begin_with_a_higher_fence(panel: Panel)
 def test_a_job_past_its_deadline_loses_its_lease_to_the_next(panel: Panel) -> None:
     service = a_service(panel)
     late = a_job(service, deadline=PAST)
-    panel.services.add(service, a_release(service, late), b"", late, an_event())
+    panel.services.add(service, a_release(service, late), b"", late, an_event(), ROOM)
 
     panel.services.begin(service, a_job(service, "redeploy", fence=2000))
 

@@ -1,0 +1,85 @@
+"""Finding a service a host with room for what it is promised, and holding a customer to its limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.domain.errors import ValidationFailed
+from chalicelib.domain.panel import Customer, Host
+from chalicelib.domain.placement import Amount, Candidate, Overcommit, capacity_of, choose
+from chalicelib.domain.words import finding
+from chalicelib.store.services import Room
+from chalicelib.wiring import adapters
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where a service may go."""
+
+    host_id: str | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    host_id: str
+    reason: str
+
+
+def find_place(need: Amount, wish: Wish) -> Place:
+    """Raise `ValidationFailed` for a host that there is not, `Conflict` with each host's reason if none fits."""
+    panel = adapters()
+    hosts = panel.hosts.all()
+    if wish.host_id is not None and wish.host_id not in {host.id for host in hosts}:
+        raise ValidationFailed("no such host", [finding("host_id", "unknown", "there is no such host")])
+    promised = panel.promises.of([host.id for host in hosts])
+    candidates = [
+        Candidate(host, Amount.model_validate(promised[host.id]), capacity_of(host, _overcommit())) for host in hosts
+    ]
+    chosen, reason = choose(candidates, need, wish.labels or {}, wish.host_id)
+    return Place(chosen.host.id, reason)
+
+
+def room_for(host_id: str, customer_id: str) -> Room:
+    """What may be promised of a host and to a customer; the write that promises holds it against what was."""
+    host = adapters().hosts.get(host_id)
+    return Room(capacity_of(host, _overcommit()), adapters().customers.get(customer_id).limits)
+
+
+def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:
+    """Raise `ValidationFailed`, naming each limit of the customer that this would pass."""
+    used = adapters().promises.of([customer.id])[customer.id]
+    wanted = {"cpu_millis": more.cpu_millis, "memory_mb": more.memory_mb, "services": services}
+    words = {"cpu_millis": "thousandths of a core", "memory_mb": "MB of memory", "services": "services"}
+    passed = [
+        finding(
+            f"customer.limits.{field.removesuffix('_millis')}",
+            "customer-limit",
+            f"the customer may have {limit} {words[field]}, has {used[field]}, and this would add {wanted[field]}",
+        )
+        for field, limit in customer.limits.model_dump().items()
+        if limit is not None and wanted[field] > 0 and used[field] + wanted[field] > limit
+    ]
+    if passed:
+        raise ValidationFailed(passed[0]["message"], passed)
+
+
+def capacity_view(host: Host) -> dict[str, object]:
+    """A host's capacity and what of it is reserved, as the API shows it; capacity is null before the first check."""
+    capacity = capacity_of(host, _overcommit())
+    promised = adapters().promises.of([host.id])[host.id]
+    return {
+        "capacity": {"cpu": capacity.cpu_millis / 1000, "memory_mb": capacity.memory_mb, "disk_mb": capacity.disk_mb}
+        if capacity
+        else None,
+        "reserved": {
+            "cpu": promised["cpu_millis"] / 1000,
+            "memory_mb": promised["memory_mb"],
+            "disk_mb": promised["disk_mb"],
+            "services": promised["services"],
+        },
+    }
+
+
+def _overcommit() -> Overcommit:
+    settings = adapters().settings
+    return Overcommit(settings.cpu_overcommit_percent, settings.memory_overcommit_percent)
