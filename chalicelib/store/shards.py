@@ -15,8 +15,8 @@ from chalicelib.domain.errors import Unavailable
 from chalicelib.domain.listing import Row
 from chalicelib.store.table import Item, Key, Table, put, update
 
-# 10,000 services make shards of 8 KB: two read units, and about twenty write units a change. An item ends at 400 KB.
-# After another number was chosen, the list must be rebuilt.
+# 10,000 services make shards of 6 to 9 KB: at most one and a half read units, and about twenty write units a change.
+# An item ends at 400 KB. After another number was chosen, the list must be rebuilt.
 SHARDS = 64
 # Two shards whose versions share an item cannot be written in the same instant: one of them is tried again. More items
 # would make that rarer, and each reading of all versions dearer.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,22 @@ def test_a_race_lost_again_and_again_is_unavailable_and_writes_nothing(table: Ta
         Directory(table, attempts=3).commit(service_id, a_row(service_id), [put(("P", "new"), {})])
 
     assert table.get(("P", "new")) is None
+
+
+def test_a_write_that_met_another_in_the_same_instant_is_tried_again(table: Table, client: Client) -> None:
+    service_id = new_id("svc")
+
+    def once() -> None:
+        client.before_transaction = lambda: None
+        reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+        answer: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+        raise ClientError(answer, "TransactWriteItems")
+
+    client.before_transaction = once
+    directory = Directory(table)
+    directory.commit(service_id, a_row(service_id, "blog"), [])
+
+    assert names(directory) == ["blog"]
 
 
 def lagging(client: Client, old: Any, *, consistent_too: bool) -> None:
