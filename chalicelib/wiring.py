@@ -10,11 +10,11 @@ from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
 from chalicelib.store.audit import AuditStore
 from chalicelib.store.jobs import JobStore
+from chalicelib.store.promises import Promises
 from chalicelib.store.rates import RateStore
 from chalicelib.store.records import Records
 from chalicelib.store.replies import ReplyStore
 from chalicelib.store.services import ServiceStore
-from chalicelib.store.promises import Promises
 from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
 from chalicelib.store.templates import TemplateStore

@@ -179,7 +179,11 @@ def draft_change(service: Service, change: Change) -> Draft:
         limits=change.limits or service.limits,
         document={},
     )
-    return _drafted(service, change.name or service.name, source, service.last_release + 1)
+    drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    _refuse_below_use(drafted)
+    more = _larger(service.promised, drafted.need).minus(service.promised)
+    hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
+    return drafted
 
 
 def update(drafted: Draft, caller: Caller) -> Job:
@@ -224,7 +228,6 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
 def _begin_release(drafted: Draft, kind: Kind, caller: Caller, message: str, **fields: Any) -> Job:
     service, number = drafted.service, drafted.service.last_release + 1
     promised = _larger(service.promised, drafted.need)
-    hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
     job = _job(service, kind, caller, release=number, **fields)
     adapters().services.begin(
         service,
@@ -238,6 +241,15 @@ def _begin_release(drafted: Draft, kind: Kind, caller: Caller, message: str, **f
     )
     _tell(job)
     return job
+
+
+def _refuse_below_use(drafted: Draft) -> None:
+    """A limit below what it uses now would have it killed at once."""
+    service, limit = drafted.service, drafted.plan.memory_mb
+    seen = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
+    if limit < service.promised.memory_mb and seen and (seen.memory_usage_mb or 0) > limit:
+        message = f"the service uses {seen.memory_usage_mb} MB of memory now, which {limit} MB would not hold"
+        raise ValidationFailed(message, [finding("limits.memory_mb", "below-use", message)])
 
 
 def _larger(one: Amount, other: Amount) -> Amount:

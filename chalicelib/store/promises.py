@@ -43,14 +43,14 @@ def _promise(owner_id: str, more: dict[str, int], limits: dict[str, int]) -> dic
         f"(attribute_not_exists({field}) OR {field} <= :room_{field})" for field in limits if more.get(field, 0) > 0
     ]
     rooms = {f"room_{field}": limits[field] - more[field] for field in limits if more.get(field, 0) > 0}
+    values: dict[str, Any] = {**more, **rooms}
     return update(
         _key(owner_id),
         {},
         " AND ".join(conditions),
         expressions=tuple(f"{field} = if_not_exists({field}, :zero) + :{field}" for field in more),
         zero=0,
-        **more,
-        **rooms,
+        **values,
     )
 
 

@@ -1,0 +1,130 @@
+"""Room on hosts and customers' limits: never promised twice, given back, and said when they are missing."""
+
+import threading
+
+import pytest
+
+from chalicelib.deploy import start
+from chalicelib.deploy.placing import Wish
+from chalicelib.domain.errors import Conflict, ValidationFailed
+from chalicelib.domain.panel import CustomerLimits
+from chalicelib.domain.service import Limits
+from tests.deploy.fakes import FakeHost, running
+from tests.deploy.test_steps import ADMIN, GOOD_WAY, deployed, walk
+from tests.emulator import Panel
+
+SMALL = {"cpus": 2, "memory_mb": 3000, "disk_total_mb": 100_000}  # 2700 MB may be promised: five times 512
+
+
+def wanted(panel: Panel, name: str, customer_id: str, wish: Wish | None = None) -> start.NewService:
+    return start.NewService(
+        name=name,
+        customer_id=customer_id,
+        deploy_method="compose",
+        compose="services: {app: {image: 'x:1'}}",
+        variables={},
+        wish=wish or Wish(),
+    )
+
+
+def small_hosts(panel: Panel, count: int) -> list[str]:
+    ids = [panel.a_host(f"h{number}").id for number in range(count)]
+    for host_id in ids:
+        panel.hosts.change(panel.hosts.get(host_id), facts=SMALL)
+    return ids
+
+
+def test_many_creates_at_once_never_promise_more_than_there_is(panel: Panel) -> None:
+    hosts, customer = small_hosts(panel, 4), panel.a_customer().id
+    outcomes: list[str] = []
+
+    def create(number: int) -> None:
+        try:
+            start.create(start.draft(wanted(panel, f"s{number}", customer), ADMIN), ADMIN)
+            outcomes.append("placed")
+        except Conflict as error:
+            outcomes.append("full" if "no host can take" in error.message else error.message)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (outcomes.count("placed"), outcomes.count("full")) == (20, 12)
+    promised = panel.promises.of(hosts)
+    assert {host["memory_mb"] for host in promised.values()} == {5 * 512}
+    assert sum(row["host_id"] in hosts for row in panel.services.rows()) == 20
+
+
+def test_the_job_says_why_a_host_was_chosen(panel: Panel, host: FakeHost) -> None:
+    small_hosts(panel, 2)
+
+    _, job = start.create(start.draft(wanted(panel, "blog", panel.a_customer().id), ADMIN), ADMIN)
+
+    assert "the least of 2 that it fits on" in panel.jobs.get(job.id).placement
+
+
+def test_a_label_that_no_host_has_is_told_for_each(panel: Panel) -> None:
+    small_hosts(panel, 2)
+
+    with pytest.raises(Conflict) as caught:
+        start.draft(wanted(panel, "blog", panel.a_customer().id, Wish(labels={"region": "eu"})), ADMIN)
+
+    assert {host["reason"] for host in caught.value.details["hosts"]} == {"lacks the label region=eu"}
+
+
+def test_room_is_given_back_when_a_service_is_gone(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    assert panel.promises.of([service.host_id])[service.host_id]["memory_mb"] == 512
+
+    walk(start.remove(service, ADMIN), "Remove", "RecordRemoval")
+
+    empty = {"cpu_millis": 0, "memory_mb": 0, "disk_mb": 0, "services": 0}
+    assert panel.promises.of([service.host_id, service.customer_id]) == {
+        service.host_id: empty,
+        service.customer_id: empty,
+    }
+
+
+def test_a_change_has_room_for_both_until_it_is_known_which_runs(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def promised() -> int:
+        return panel.promises.of([service.host_id])[service.host_id]["memory_mb"]
+
+    job = start.update(start.draft_change(service, start.Change(limits=Limits(memory_mb=2048))), ADMIN)
+    assert promised() == 2048
+    walk(job, *GOOD_WAY)
+    assert promised() == 2048
+    smaller = start.draft_change(panel.services.get(service.id), start.Change(limits=Limits(memory_mb=128)))
+    job = start.update(smaller, ADMIN)
+    assert promised() == 2048
+    walk(job, *GOOD_WAY)
+    assert promised() == 128
+
+
+def test_a_limit_below_what_is_used_is_refused(panel: Panel, host: FakeHost) -> None:
+    host.containers = [running(memory_usage_mb=300.0)]
+    service = deployed(panel)
+
+    with pytest.raises(ValidationFailed, match="uses 300 MB"):
+        start.draft_change(service, start.Change(limits=Limits(memory_mb=128)))
+
+
+def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    customer = panel.customers.get(service.customer_id)
+    panel.customers.change(customer, limits=CustomerLimits(services=1, memory_mb=600))
+
+    with pytest.raises(ValidationFailed) as create:
+        start.draft(wanted(panel, "more", customer.id), ADMIN)
+    with pytest.raises(ValidationFailed) as change:
+        start.update(start.draft_change(service, start.Change(limits=Limits(memory_mb=700))), ADMIN)
+
+    assert {problem["path"] for problem in create.value.details} == {
+        "customer.limits.services",
+        "customer.limits.memory_mb",
+    }
+    assert [problem["path"] for problem in change.value.details] == ["customer.limits.memory_mb"]
+    assert panel.services.get(service.id).status == "running"
