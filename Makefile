@@ -3,7 +3,7 @@ PORT ?= 8000
 STATE ?= .state
 PY = .venv/bin/python
 
-.PHONY: help install run test test-dry test-wet lint format clean-lab
+.PHONY: help install run test test-dry test-wet lint format clean-lab bench bench-deploy bench-import bench-api
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,3 +35,14 @@ format:  ## put format and import order right
 
 clean-lab:  ## end lab hosts that a killed test run left behind
 	@$(PY) -m tests.lab down
+
+bench: bench-import bench-api bench-deploy  ## every bench, one after the other
+
+bench-deploy: install  ## a deploy through the API against `docker compose up -d --wait` over SSH, on a lab host
+	@$(PY) -m bench.deploy
+
+bench-import: install  ## what a cold start of the API function costs in CPU
+	@$(PY) -m bench.cold_import
+
+bench-api: install  ## requests a second with 1,000 services in the store
+	@$(PY) -m bench.api

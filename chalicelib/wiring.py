@@ -1,6 +1,6 @@
 """Builds each adapter once, when it is first needed; tests put their own in with `use`."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.functions import HostCalls
@@ -104,7 +104,7 @@ class Adapters:
         # paramiko costs a cold start 80 ms: only the two functions that speak SSH import it.
         from chalicelib.ssh import HostAddress, connected  # noqa: PLC0415
 
-        key = self.sealer.unseal(host.sealed_private_key, host.id).decode()
+        key = _private_key(self.sealer, host.sealed_private_key, host.id)
         return connected(
             HostAddress(
                 id=host.id,
@@ -130,6 +130,12 @@ def adapters() -> Adapters:
 def use(replacement: Adapters | None) -> None:
     """Replace the adapters of this process; None has them built anew."""
     _Process.adapters = replacement
+
+
+# The open connection has the key in memory anyway; asking KMS for it at every step would cost a round trip and money.
+@lru_cache(maxsize=64)
+def _private_key(sealer: Sealer, sealed: bytes, host_id: str) -> str:
+    return sealer.unseal(sealed, host_id).decode()
 
 
 def _client(service: str, read_timeout: int = 10) -> Any:

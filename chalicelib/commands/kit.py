@@ -132,7 +132,7 @@ def observe(
 
 
 def lifecycle(
-    service: str, fence: int, action: Literal["start", "stop", "restart"], *, release: int, timeout_s: int = 20
+    service: str, fence: int, action: Literal["start", "stop", "restart"], *, release: int, timeout_s: int | None = None
 ) -> Command:
     return _verb("lifecycle", service=service, fence=fence, action=action, release=release, timeout_s=timeout_s)
 
@@ -159,6 +159,16 @@ def inventory() -> Command:
     return _verb("inventory")
 
 
+def waiting() -> Command:
+    """A kit started ahead of the verb that `told` will tell it."""
+    return _program("wait", b"")
+
+
+def told(command: Command) -> Command:
+    """A verb as a waiting kit is told it."""
+    return _program("wait", command.argv[-1].encode() + b"\n" + command.stdin)
+
+
 def install() -> Command:
     """Put this version of the kit on the host, whole or not at all; already there is fine."""
     program = Path(version.FOLDER, "install.py").read_text(encoding="utf-8")
@@ -172,6 +182,10 @@ def kit_version() -> str:
 
 
 def _verb(name: str, **request: Any) -> Command:
+    return _program(name, json.dumps(request).encode())
+
+
+def _program(name: str, stdin: bytes) -> Command:
     # Imported, not run as a script: Python then keeps its bytecode, and a verb starts 15 ms sooner.
     program = f'import sys; sys.path.insert(0, ".slipway/kit-{kit_version()}"); from hostkit.main import main; main()'
-    return Command((*PYTHON, "-c", program, name), json.dumps(request).encode())
+    return Command((*PYTHON, "-c", program, name), stdin)

@@ -35,7 +35,7 @@ def lifecycle(job_id: str) -> dict[str, Any]:
         job, service = work.job, work.service
         try:
             seen = work.ask(
-                kit.lifecycle(service.id, job.fence, _ACTION[job.kind], release=service.release, timeout_s=20)
+                kit.lifecycle(service.id, job.fence, _ACTION[job.kind], release=service.release), timeout=80
             )
             if job.kind != "stop":
                 seen = _settled(lambda: work.ask(kit.observe([service.id]))["services"][service.id], seen)

@@ -91,7 +91,8 @@ def _body(asked: dict[str, Any], image: str) -> dict[str, Any]:
             "Binds": [f"{os.path.abspath(places.EDGE)}:{caddy.INSIDE}"],
             "PortBindings": published,
             "NetworkMode": edge_network.NETWORK,
-            "RestartPolicy": {"Name": "unless-stopped"},
+            # An engine that was killed takes the containers it finds running for stopped by hand, and leaves them so.
+            "RestartPolicy": {"Name": "always"},
             # The public image's binary carries this one capability and could not start without it.
             "CapDrop": ["ALL"],
             "CapAdd": ["NET_BIND_SERVICE"],

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from . import clock, places, processes
@@ -63,6 +64,9 @@ def end(folder: str) -> None:
     while _alive(folder) and time.monotonic() < deadline:
         time.sleep(POLL_S)
     _signal(folder, signal.SIGKILL)
+    deadline = time.monotonic() + TERM_S
+    while any(_processes(folder)) and time.monotonic() < deadline:  # the lock is free when the last of them is gone
+        time.sleep(POLL_S)
     if places.read(folder + "/rc") is None:
         places.write(folder + "/rc", str(128 + signal.SIGKILL))
 
@@ -109,13 +113,16 @@ def _alive(folder: str) -> bool:
 
 
 def _signal(folder: str, number: int) -> None:
-    # By what they hold open rather than by number alone: the group's number may be another's by now.
-    log = os.path.abspath(folder + "/log")
-    for pid in processes.writing_to(log):
+    for pid in _processes(folder):
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             continue
+
+
+def _processes(folder: str) -> Iterator[int]:
+    # By what they hold open rather than by number alone: the group's number may be another's by now.
+    return processes.writing_to(os.path.abspath(folder + "/log"))
 
 
 def _answer(folder: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .observe import observe
 from .refusals import Refused
 
 GRACE_S = 15.0
+LONGEST_S = 75.0
 
 
 def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
@@ -20,20 +21,24 @@ def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
     if text is None:
         raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
     with fenced(service, request["fence"]):
-        words = _words(request["action"], _incomplete(service, json.loads(text)), int(request.get("timeout_s", 20)))
-        code, _, errors = compose.run([*compose.project(service, path), *words], request.get("timeout_s", 20) + GRACE_S)
+        grace = request.get("timeout_s")
+        words = _words(request["action"], _incomplete(service, json.loads(text)), grace)
+        limit = LONGEST_S if grace is None else grace + GRACE_S
+        code, _, errors = compose.run([*compose.project(service, path), *words], limit)
     if code != 0:
         raise Refused("CommandFailed", f"compose {words[0]}: {errors.strip()[-2000:]}", {"rc": code})
     seen: dict[str, Any] = observe({"services": [service], "storage": False})["services"][service]
     return seen
 
 
-def _words(action: str, incomplete: bool, timeout_s: int) -> list[str]:
+def _words(action: str, incomplete: bool, grace_s: int | None) -> list[str]:
+    """Without `grace_s` each container has the time to stop that its author gave it, or Docker's ten seconds."""
+    grace = [] if grace_s is None else ["--timeout", str(int(grace_s))]
     if action == "stop":
-        return ["stop", "--timeout", str(timeout_s)]
+        return ["stop", *grace]
     if incomplete:  # `start` only knows containers that are there
         return ["up", "--detach", "--no-build", "--pull", "never"]
-    return {"start": ["start"], "restart": ["restart", "--timeout", str(timeout_s)]}[action]
+    return {"start": ["start"], "restart": ["restart", *grace]}[action]
 
 
 def _incomplete(service: str, project: dict[str, Any]) -> bool:

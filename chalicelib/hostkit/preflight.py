@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from . import engine, places, subnets
@@ -23,7 +24,7 @@ def preflight(request: dict[str, Any]) -> dict[str, Any]:
     problems = [*_disk(free_mb, request["min_disk_mb"]), *_ports(service, request["ports"])]
     own = sum(1 for network in networks if (network.get("Labels") or {}).get("slipway.service") == service)
     missing = max(0, int(request["networks"]) - own)
-    if missing and subnets.count_free(request["pool"], networks) < missing:
+    if len(list(islice(subnets.free_subnets(request["pool"], networks), missing))) < missing:
         problems.append(problem("pool", f"{request['pool']} has no room for {missing} more network(s)"))
     return {"disk_free_mb": free_mb, "problems": problems}
 

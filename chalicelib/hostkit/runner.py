@@ -30,6 +30,10 @@ class Ended(Exception):
     pass
 
 
+class TooLong(Exception):
+    pass
+
+
 def detach(folder: str, request: dict[str, Any]) -> int:
     """Start the runner. The descriptor returned is readable once it has ended."""
     ended, held = os.pipe()
@@ -117,14 +121,22 @@ def _pull(_: str, request: dict[str, Any]) -> int:
 
 
 def _waited(child: subprocess.Popen[bytes], timeout: float) -> int:
+    # By an alarm: `wait(timeout)` looks again and again, at last every 50 ms, and a deploy waits for it.
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, timeout)
     try:
-        return child.wait(timeout)
-    except subprocess.TimeoutExpired:
+        return child.wait()
+    except TooLong:
         _say(f"not finished after {timeout:.0f} s: ended")
         child.terminate()
         return TIMED_OUT
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _buried(child)
+
+
+def _too_long(*_: object) -> NoReturn:
+    raise TooLong
 
 
 def _buried(child: subprocess.Popen[bytes]) -> None:

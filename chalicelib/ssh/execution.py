@@ -6,6 +6,7 @@ it. An exit status of -1 means that the connection ended first: the outcome is u
 
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import paramiko
@@ -24,13 +25,23 @@ class Finished:
     stderr: bytes
 
 
-def execute(channel: paramiko.Channel, command: Command, deadline: float, where: str) -> Finished:
+def execute(
+    channel: paramiko.Channel,
+    command: Command,
+    deadline: float,
+    where: str,
+    *,
+    begun: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> Finished:
+    """`begun`: the command runs already and waits for its stdin. `meanwhile` is done while it is at work."""
     try:
         channel.settimeout(_left(deadline))
-        channel.exec_command(str(command))
-        if command.stdin:
-            channel.sendall(command.stdin)
-        channel.shutdown_write()
+        if not begun:
+            channel.exec_command(str(command))
+        _feed(channel, command.stdin)
+        if meanwhile:
+            meanwhile()
         stdout, stderr = _read(channel, deadline)
         code = _status(channel, deadline)
     except TimeoutError as error:
@@ -40,6 +51,17 @@ def execute(channel: paramiko.Channel, command: Command, deadline: float, where:
     if code == -1:
         raise HostUnreachable(f"{where}: the connection ended before the command did; the outcome is unknown")
     return Finished(code, stdout, stderr)
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
+    try:
+        if stdin:
+            channel.sendall(stdin)
+        channel.shutdown_write()
+    except OSError:
+        if not channel.closed:
+            raise
+        # It ended without reading it all: its exit code says why, or that the connection ended instead.
 
 
 def _read(channel: paramiko.Channel, deadline: float) -> tuple[bytes, bytes]:

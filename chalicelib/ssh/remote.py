@@ -4,8 +4,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import paramiko
@@ -23,6 +23,8 @@ CHANNEL_S = 10.0
 CHANNEL_ATTEMPTS = 5
 FORBIDDEN, NOT_CONNECTED = 1, 2  # RFC 4254: administratively prohibited, connect failed
 REFUSED = 3  # the kit's exit code for a refusal it understands
+NEVER_ASKED = 75  # and that of one that was started ahead and never asked
+AHEAD_S = 10.0  # a kit started ahead is used within this time; it waits a little longer than that
 NO_SUCH_PROGRAM = 127
 LAST_LINES = 20
 STATUS_LINE = 1024  # bytes in which HTTP must have said its status
@@ -33,8 +35,11 @@ class RemoteHost:
         self.host = host
         self._transport: paramiko.Transport | None = None
         self._connecting = threading.Lock()
+        self._refusal = (0.0, "")  # when connecting last failed, and why
         self._channels = threading.BoundedSemaphore(CHANNELS)
         self._used = 0.0
+        self._ahead: tuple[paramiko.Channel, float] | None = None
+        self._ahead_turn = threading.Lock()
 
     def run(self, command: Command, timeout: float) -> str:
         """What the command printed. stderr is only kept for the error."""
@@ -43,9 +48,13 @@ class RemoteHost:
             raise self._failed(command, finished)
         return finished.stdout.decode("utf-8", "replace")
 
-    def kit(self, command: Command, timeout: float) -> dict[str, Any]:
-        """The kit's answer. A host without this version of it gets it first; its refusals are raised as our errors."""
-        finished = self._finished(command, timeout)
+    def kit(self, command: Command, timeout: float, *, followed: bool = False) -> dict[str, Any]:
+        """The kit's answer. A host without this version of it gets it first; its refusals are raised as our errors.
+
+        `followed`: the kit will be asked again soon. Its next process then starts while this one is at work, since
+        Python takes 20 ms on the host to begin, as long as many a verb takes.
+        """
+        finished = self._kit_finished(command, timeout, self._start_ahead if followed else None)
         if _kit_is_missing(finished):
             self.run(kit_commands.install(), timeout)
             finished = self._finished(command, timeout)
@@ -104,12 +113,55 @@ class RemoteHost:
                 self._transport.close()
             self._transport = None
 
-    def _finished(self, command: Command, timeout: float) -> Finished:
+    def _kit_finished(self, command: Command, timeout: float, meanwhile: Callable[[], None] | None) -> Finished:
+        channel = self._taken_ahead()
+        if channel is not None:
+            deadline = time.monotonic() + timeout
+            with self._turn(deadline), _closing(channel):
+                told = kit_commands.told(command)
+                finished = execute(channel, told, deadline, str(self.host), begun=True, meanwhile=meanwhile)
+            self._used = time.monotonic()
+            if finished.code != NEVER_ASKED:
+                return finished
+        return self._finished(command, timeout, meanwhile)
+
+    def _finished(self, command: Command, timeout: float, meanwhile: Callable[[], None] | None = None) -> Finished:
         deadline = time.monotonic() + timeout
         with self._channel(deadline) as channel:
-            finished = execute(channel, command, deadline, str(self.host))
+            finished = execute(channel, command, deadline, str(self.host), meanwhile=meanwhile)
         self._used = time.monotonic()
         return finished
+
+    def _start_ahead(self) -> None:
+        """Start a kit that waits for its verb; one a host, since a deploy asks in turn and sessions are few."""
+        transport = self._transport
+        if transport is None or self._has_ahead():
+            return
+        try:
+            channel = transport.open_session(timeout=PROBE_S)
+            channel.exec_command(str(kit_commands.waiting()))
+        except (paramiko.SSHException, EOFError, OSError):
+            return  # the next command starts its own, and says what is wrong
+        with self._ahead_turn:
+            old, self._ahead = self._ahead, (channel, time.monotonic())
+        if old is not None:  # another thread had the same thought
+            _close(old[0])
+
+    def _has_ahead(self) -> bool:
+        with self._ahead_turn:
+            return self._ahead is not None
+
+    def _taken_ahead(self) -> paramiko.Channel | None:
+        """The kit that was started ahead, if it still waits."""
+        with self._ahead_turn:
+            ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        channel, began = ahead
+        if time.monotonic() - began < AHEAD_S and not channel.closed and not channel.exit_status_ready():
+            return channel
+        _close(channel)
+        return None
 
     def _failed(self, command: Command, finished: Finished) -> errors.CommandFailed:
         said = (finished.stderr or finished.stdout).decode("utf-8", "replace").strip()
@@ -119,12 +171,8 @@ class RemoteHost:
 
     @contextmanager
     def _channel(self, deadline: float) -> Iterator[paramiko.Channel]:
-        with self._turn(deadline):
-            channel = self._session(deadline)
-            try:
-                yield channel
-            finally:
-                channel.close()
+        with self._turn(deadline), _closing(self._session(deadline)) as channel:
+            yield channel
 
     @contextmanager
     def _turn(self, deadline: float) -> Iterator[None]:
@@ -174,14 +222,23 @@ class RemoteHost:
             try:
                 yield channel
             finally:
-                channel.close()
+                _close(channel)
                 self._used = time.monotonic()
 
     def _connected(self) -> paramiko.Transport:
+        asked = time.monotonic()
         with self._connecting:
-            if self._transport is None or not self._transport.is_active():
+            if self._transport is not None and self._transport.is_active():
+                return self._transport
+            failed_at, why = self._refusal
+            if failed_at > asked:  # while we waited for our turn: a dead host must not cost one time-out after another
+                raise errors.HostUnreachable(why)
+            try:
                 self._transport = opened(self.host)
-                self._used = time.monotonic()
+            except errors.HostUnreachable as error:
+                self._refusal = (time.monotonic(), error.message)
+                raise
+            self._used = time.monotonic()
             return self._transport
 
     def _drop(self, transport: paramiko.Transport) -> None:
@@ -193,6 +250,19 @@ class RemoteHost:
 
 class _NothingListens(Exception):
     """Nobody took the connection at the far end of a tunnel."""
+
+
+@contextmanager
+def _closing(channel: paramiko.Channel) -> Iterator[paramiko.Channel]:
+    try:
+        yield channel
+    finally:
+        _close(channel)
+
+
+def _close(channel: paramiko.Channel) -> None:
+    with suppress(EOFError, OSError):  # the connection was gone first
+        channel.close()
 
 
 def _answers(transport: paramiko.Transport) -> bool:

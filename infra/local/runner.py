@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from chalicelib.settings import Settings
 from infra.local.cloud import Cloud
 from infra.local.front import Front
 from infra.local.gateway import Gateway
@@ -47,6 +48,7 @@ class Options:
 def up(options: Options) -> None:
     """Serve until SIGINT or SIGTERM. Raise `RunnerError` or `MachineError` if that cannot begin."""
     _stop_on_signals()
+    _check_environment()
     with ExitStack() as running:
         running.enter_context(_state(options.state))
         _log_to(options.state / "slipway.log")
@@ -102,6 +104,14 @@ def _settings(machine: Machine) -> dict[str, str]:
         "SLIPWAY_EDGE_IMAGE": machine.edge_image,
         "SLIPWAY_NETWORK_POOL": machine.pool,
     }
+
+
+def _check_environment() -> None:
+    """Before anything is made, as it would only be found out later."""
+    try:
+        Settings.from_environment()
+    except ValueError as error:
+        raise RunnerError(str(error)) from error
 
 
 @contextmanager

@@ -249,6 +249,21 @@ def test_a_cancelled_job_leaves_no_process(lab_host: LabHost, service: Deployed)
     assert lab_host.run("pgrep", "-f", f"project-name {service.id}").stdout == b""
 
 
+def test_compose_runs_in_a_clean_environment_and_little_memory(lab_host: LabHost, service: Deployed) -> None:
+    service.upload(slow(service))
+    job = f"{new_id('job')}.up.1"
+    service.up(job=job, wait_s=0)
+    search = ("pgrep", "-f", f"project-name {service.id}")
+    pid = eventually(lambda: lab_host.run(*search).stdout.decode().split())[0]
+
+    environment = lab_host.exec("cat", f"/proc/{pid}/environ").rstrip("\0").split("\0")
+    limits = lab_host.exec("cat", f"/proc/{pid}/limits").splitlines()
+
+    assert {word.split("=")[0] for word in environment} <= {"PATH", "HOME", "DOCKER_HOST"}
+    assert any(line.startswith("Max address space") and line.split()[3] == str(2 << 30) for line in limits)
+    service.remote.kit(kit.cancel(job), 20)
+
+
 def test_a_job_outlives_the_connection_that_started_it(lab_host: LabHost, service: Deployed) -> None:
     document = service.document(healthcheck={"test": ["CMD", "true"], "interval": "1s"})
     document["services"]["late"] = {

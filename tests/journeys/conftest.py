@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from infra.local import images
-from tests.journeys.plane import Client, Plane, eventually
+from tests.journeys.plane import Client, Plane
 from tests.lab.hosts import Lab, LabHost
 
 
@@ -64,8 +64,6 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
     first, second = lab.hosts("east", "west")
     for host in (first, second):
         host.load(images.BUSYBOX, images.EDGE, images.DEMO)
-    for image in (images.BUSYBOX.reference, images.DEMO.reference):
-        lab.registry_push(first, image, image if "/" in image else f"library/{image}")
     with Plane(tmp_path_factory.mktemp("plane")) as plane:
         yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
 
@@ -119,6 +117,15 @@ def register(caller: Client, lab: LabHost, name: str, **changes: Any) -> Any:
     return caller.post("hosts", wanted | changes)
 
 
+def publish(lab: Lab, host: DockerHost, recipe: images.Recipe) -> None:
+    """What this tag is on Docker Hub from now on, as far as the lab knows; on no host until it is pulled."""
+    host.lab.load(recipe)
+    lab.registry_push(
+        host.lab, recipe.reference, recipe.reference if "/" in recipe.reference else f"library/{recipe.reference}"
+    )
+    host.lab.docker("rmi", recipe.reference)
+
+
 def _registered(plane: Plane, lab: LabHost) -> DockerHost:
     caller = plane.client()
     host = register(caller, lab, lab.name)
@@ -134,6 +141,3 @@ def _leaving(caller: Client, service_id: str) -> str | None:
         caller.ended(asked.json()["error"]["details"]["job_id"])
         asked = caller.ask("DELETE", f"services/{service_id}")
     return asked.headers.get("X-Job-Id")
-
-
-__all__ = ["DockerHost", "Stage", "eventually", "register"]

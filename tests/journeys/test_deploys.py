@@ -27,15 +27,25 @@ def test_services_on_two_hosts_answer_at_their_urls_and_tenants_cannot_reach_eac
     assert east.lab.docker("exec", two, *probe) == "reached"
 
 
-def test_a_web_service_waits_for_its_database_on_a_network_of_their_own(admin: Client, host: DockerHost) -> None:
+def test_a_web_service_waits_for_its_database_and_deleting_both_leaves_nothing_but_the_job(
+    admin: Client, host: DockerHost
+) -> None:
     made = admin.create("shop", SHOP, host_id=host.id)
     admin.succeeded(made["deploy_job_id"])
 
     assert host.visit(made["url"]).text == "hello from the database\n"
     service = admin.get(f"services/{made['id']}")
     assert (service["status"], service["health"]["status"]) == ("running", "healthy")
+    assert len(host.ps(made["id"])) == 2
     inner = host.lab.docker("network", "inspect", "--format={{.Internal}}", *_networks(host, made["id"]))
     assert inner.split().count("true") == 1
+
+    removal = admin.delete(made["id"])
+    assert admin.refusal("GET", f"services/{made['id']}")["status"] == 404
+    assert admin.succeeded(removal)["kind"] == "delete"
+    assert host.held(made["id"]) == []
+    assert host.visit(made["url"]).json()["error"]["code"] == "not_found"
+    assert admin.get(f"jobs/{made['deploy_job_id']}")["status"] == "succeeded"
 
 
 def _networks(host: DockerHost, service_id: str) -> list[str]:

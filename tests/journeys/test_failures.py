@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from infra.local import images
-from tests.journeys.conftest import DockerHost
+from tests.journeys.conftest import DockerHost, publish
 from tests.journeys.plane import Client, Plane, eventually
-from tests.journeys.texts import CRASHES, DEMO, PORT_TAKEN, SHAKY
+from tests.journeys.texts import CRASHES, DEMO, PORT_TAKEN, SHAKY, SHOP
 from tests.lab.hosts import Lab
 
 GOOD = replace(images.DEMO, reference="team/shaky:1")
@@ -22,12 +22,12 @@ def test_a_redeploy_that_crashes_brings_back_the_release_before_with_its_image_a
     admin: Client, hosts: tuple[DockerHost, DockerHost], lab: Lab
 ) -> None:
     host, elsewhere = hosts
-    _push(lab, elsewhere, GOOD)
+    publish(lab, elsewhere, GOOD)
     made = admin.create("shaky", SHAKY, host_id=host.id)
     admin.succeeded(made["deploy_job_id"])
     before = host.inspect(host.container(made["id"]), "{{.Image}}")
     host.lab.docker("exec", host.container(made["id"]), "sh", "-c", "echo kept >/data/note")
-    _push(lab, elsewhere, BAD)
+    publish(lab, elsewhere, BAD)
 
     job = admin.failed(admin.redeploy(made["id"]))
 
@@ -174,11 +174,27 @@ def test_a_pull_that_hangs_can_be_cancelled_and_leaves_no_process_behind(
     assert admin.ask("POST", f"jobs/{job_id}/cancel").json()["status"] == "cancelled"
 
 
+def test_a_start_that_waits_for_a_database_can_be_cancelled_and_nothing_of_it_runs_on(
+    admin: Client, host: DockerHost
+) -> None:
+    never_ready = SHOP.replace("/greeting,", "/nothing,").replace("retries: 10", "retries: 900")
+    made = admin.create("waiting", never_ready, host_id=host.id)
+    job_id = made["deploy_job_id"]
+    admin.at_step(job_id, "Up")
+    eventually(lambda: host.ps(made["id"]), "the database runs")
+
+    admin.post(f"jobs/{job_id}/cancel")
+
+    assert admin.ended(job_id, 10)["status"] == "cancelled"
+    assert _at_work(host, job_id) == ""
+    assert host.ps(made["id"]) == []
+
+
 def test_a_wait_for_health_can_be_cancelled_and_the_next_deploy_works(
     admin: Client, hosts: tuple[DockerHost, DockerHost], lab: Lab
 ) -> None:
     host, elsewhere = hosts
-    _push(lab, elsewhere, SILENT)
+    publish(lab, elsewhere, SILENT)
     made = admin.create("patient", SHAKY, host_id=host.id)
     admin.at_step(made["deploy_job_id"], "Health")
     busy = admin.refusal("POST", f"services/{made['id']}/redeploy")
@@ -189,7 +205,7 @@ def test_a_wait_for_health_can_be_cancelled_and_the_next_deploy_works(
     job = admin.ended(made["deploy_job_id"], 10)
     assert job["status"] == "cancelled"
     assert host.ps(made["id"]) == []
-    _push(lab, elsewhere, GOOD)
+    publish(lab, elsewhere, GOOD)
     admin.succeeded(admin.redeploy(made["id"]))
     assert host.visit(made["url"]).status_code == 200
 
@@ -198,9 +214,3 @@ def _at_work(host: DockerHost, job_id: str) -> str:
     """Processes of the host that write to one of this job's logs."""
     looking = 'ls -l /proc/[0-9]*/fd 2>/dev/null | grep "jobs/$0" || true'
     return host.lab.exec("sh", "-c", looking, job_id)
-
-
-def _push(lab: Lab, host: DockerHost, recipe: images.Recipe) -> None:
-    """What the tag means from now on; made on a host that does not run it."""
-    host.lab.load(recipe)
-    lab.registry_push(host.lab, recipe.reference, recipe.reference)

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -119,7 +120,8 @@ def _bury(running: "dict[str, subprocess.Popen[bytes]]") -> None:
             return
         ours = next((process for process in running.values() if process.pid == seen.si_pid), None)
         if ours is None:
-            os.waitpid(seen.si_pid, 0)
+            with suppress(ChildProcessError):  # a further signal, in the middle of this, was quicker
+                os.waitpid(seen.si_pid, 0)
         elif ours.poll() is None:
             return  # being waited for right now
 

@@ -118,6 +118,13 @@ def test_a_full_disk_refuses_writes_and_an_emptied_one_takes_them(lab_host: LabH
     assert _over_ssh(lab_host, write)[0] == 0
 
 
+def test_a_host_outlives_many_orphans_that_die_at_once(lab_host: LabHost) -> None:
+    orphans = "for i in $(seq 400); do (sleep 0.3 & sleep 0.3 & sleep 0.3 &) ; done; sleep 0.5"
+    lab_host.exec("sh", "-c", orphans)
+
+    assert _over_ssh(lab_host, "echo here") == (0, "here\n")
+
+
 def test_power_loss_stops_everything_and_keeps_the_disk(lab_host: LabHost) -> None:
     _over_ssh(lab_host, "echo remembered >note; sync note")
     lab_host.docker("run", "--detach", "--name=always", "--restart=always", "busybox:1", "sleep", "600")

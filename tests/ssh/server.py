@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -137,7 +138,7 @@ class _Session(paramiko.ServerInterface):
             channel.sendall(done.stdout)
             channel.sendall_stderr(done.stderr)
             channel.send_exit_status(done.returncode)
-        except OSError:
+        except (OSError, EOFError):
             return  # the client went away first
         finally:
             with self._turn:
@@ -149,7 +150,7 @@ class _Session(paramiko.ServerInterface):
         if channel is None:
             far.close()
             return
-        with far, channel:
+        with suppress(EOFError), far, channel:  # the client may have gone first
             ends: dict[int, tuple[Any, Any]] = {channel.fileno(): (channel, far), far.fileno(): (far, channel)}
             while not self._server.ending.is_set():
                 for ready in select.select(list(ends), [], [], 0.1)[0]:

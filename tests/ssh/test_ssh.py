@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -271,3 +272,46 @@ def test_an_unreadable_key_is_a_wrong_field(text: str) -> None:
 def test_no_private_key_shows_in_an_address(server: SshServer) -> None:
     assert "PRIVATE" not in repr(server.address())
     assert json.dumps(str(server.address())).startswith('"deploy@127.0.0.1:')
+
+
+def test_a_kit_started_ahead_answers_the_next_verb(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+    before = len(server.commands)
+
+    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
+    answer = host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+
+    assert answer["state"] == "none"
+    assert [command.rpartition(" ")[2] for command in server.commands[before:]] == ["job", "wait"]
+
+
+def test_a_refusal_of_a_kit_started_ahead_is_raised_as_any_other(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
+
+    with pytest.raises(CommandFailed, match="is not a job name"):
+        host.kit(kit.job("nonsense", wait_s=0), 10)
+
+
+def test_a_connection_lost_under_a_waiting_kit_costs_one_call_at_most(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
+    server.cut()
+
+    with suppress(HostUnreachable):  # as soon as the loss is known, none
+        host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+    answer = host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+
+    assert answer["state"] == "none"
+    assert server.connections == 2
+
+
+def test_a_kit_that_was_never_asked_says_so(tmp_path: Path) -> None:
+    with SshServer(tmp_path) as running:
+        host = connected(running.address())
+        host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+
+        with pytest.raises(CommandFailed, match="exit code 75"):
+            host.run(kit.waiting(), 10)
+        close_all()
