@@ -1,12 +1,14 @@
 """/hosts: the Docker hosts that services run on."""
 
+import base64
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
+from chalicelib.deploy.start import forget_removals
 from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
@@ -14,11 +16,29 @@ from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
 
-Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+_HOST_KEY_PATTERN = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}( .*)?$"
+
+
+def _is_host_key(text: str) -> str:
+    """A public key as sshd writes it: the word before it stands inside it too (RFC 4253, section 6.6)."""
+    kind, body = text.split()[:2]
+    try:
+        blob = base64.b64decode(body, validate=True)
+    except ValueError:
+        blob = b""
+    length = int.from_bytes(blob[:4], "big")
+    if blob[4 : 4 + length] != kind.encode() or len(blob) <= 4 + length + 4:
+        raise ValueError("is cut short, or no public key: give the line that ssh-keyscan prints, without the host")
+    return text
+
+
 LabelPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$")]
 HostKey = Annotated[
-    str, Field(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}( .*)?$")
+    str,
+    AfterValidator(_is_host_key),
+    Field(pattern=_HOST_KEY_PATTERN, max_length=4096),
 ]
 
 
@@ -31,6 +51,10 @@ class CreateHost(WireIn):
     host_key: HostKey | None = None
     trust_on_first_use: bool = False
     labels: dict[LabelPart, LabelPart] = Field(default_factory=dict, max_length=50)
+
+
+class DeleteHost(WireIn):
+    give_up_removals: TrueOrFalse = False
 
 
 class Sweep(WireIn):
@@ -149,13 +173,20 @@ def sweep_host(request: Request, host_id: str) -> Any:
 
 @routes.on("DELETE", "/hosts/{host_id}", role="admin")
 def delete_host(request: Request, host_id: str) -> Answer:
-    """Forget a host that nothing runs on."""
+    """Forget a host that holds nothing of ours. `?give_up_removals=true`: though services are still being removed."""
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
-    living = [row["id"] for row in adapters().services.rows() if row["host_id"] == host_id]
-    leaving = [job.service_id for job in adapters().jobs.unfinished() if job.host_id == host_id]
-    if living or leaving:
-        raise Conflict("services live on this host; delete them first", {"service_ids": sorted({*living, *leaving})})
+    give_up = request.parameters(DeleteHost).give_up_removals
+    living = sorted(row["id"] for row in adapters().services.rows() if row["host_id"] == host_id)
+    if living:
+        raise Conflict("services live on this host; delete them first", {"service_ids": living})
+    leaving = sorted(
+        removal["service_id"] for removal in adapters().services.removals() if removal["host_id"] == host_id
+    )
+    if leaving and not give_up:
+        message = "services are still being removed from it; ?give_up_removals=true forgets what it holds of them"
+        raise Conflict(message, {"service_ids": leaving})
+    forget_removals(host_id)
     adapters().hosts.remove(host)
     return Answer(None, 204)
 

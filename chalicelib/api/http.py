@@ -9,11 +9,11 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from chalice import Blueprint, CORSConfig, Response
 from chalice.app import Request as ChaliceRequest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from chalicelib.api import once, rates, trail, versions
 from chalicelib.api.auth import caller_of
@@ -30,7 +30,7 @@ from chalicelib.domain.errors import (
 )
 from chalicelib.domain.panel import Caller, Role
 from chalicelib.domain.reply import Reply
-from chalicelib.domain.words import finding
+from chalicelib.domain.words import MEANINGS, finding
 from chalicelib.wiring import adapters
 
 log = logging.getLogger("slipway.api")
@@ -77,6 +77,15 @@ _CORS = CORSConfig(
     ],
 )
 Wire = TypeVar("Wire", bound="WireIn")
+
+
+def _true_or_false(value: Any) -> Any:
+    if value not in ("true", "false", True, False):
+        raise ValueError("must be true or false")
+    return value
+
+
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 
 
 class WireIn(BaseModel):
@@ -155,7 +164,7 @@ class _Call:
 
     def answer(self) -> Response:
         reply = self._told(self._admitted)
-        line = {"request_id": self._id, "method": self._request.method, "path": self._request.path}
+        line = {"request_id": self._id, "method": self._request.method, "path": trail.path_of(self._request)}
         log.info("%s", json.dumps({**line, "status": reply.status, "token_id": self._caller.token_id}))
         headers = {"Content-Type": "application/json", "X-Request-Id": self._id, **reply.headers}
         if self._allowance:
@@ -231,10 +240,19 @@ def validated(model: type[Wire], value: Any, *, strict: bool = True) -> Wire:
         return model.model_validate(value, strict=None if strict else False)
     except ValidationError as error:
         details = [
-            finding(".".join(map(str, problem["loc"])) or "body", problem["type"], problem["msg"])
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            finding(".".join(map(str, problem["loc"])) or "body", problem["type"], _in_words(problem))
+            for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ValidationFailed(_summary(details), details) from error
+
+
+def _in_words(problem: Any) -> str:
+    pattern = problem.get("ctx", {}).get("pattern")
+    if pattern in MEANINGS:
+        return MEANINGS[pattern]
+    if problem["type"] == "model_type":
+        return "must be a JSON object"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Response:
@@ -243,9 +261,12 @@ def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Respons
     body = response.body
     if response.status_code >= 400 and isinstance(body, dict) and "Code" in body:  # noqa: PLR2004
         code = {400: "invalid_request", 404: "not_found", 405: "not_found", 415: "unsupported_media_type"}
-        response.body = _error_body(
-            code.get(response.status_code, "internal_error"), body.get("Message", ""), None, _new_id()
-        )
+        context = (event.to_dict().get("requestContext") or {}) if hasattr(event, "to_dict") else {}
+        request_id = context.get("requestId") or _new_id()
+        kind = code.get(response.status_code, "internal_error")
+        response.body = _error_body(kind, body.get("Message", ""), None, request_id)
+        response.headers["X-Request-Id"] = request_id
+        log.info("%s", json.dumps({"request_id": request_id, "status": response.status_code}))
     return response
 
 
@@ -286,8 +307,12 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw, parse_constant=_no_constant)
     except RecursionError:
         raise InvalidRequest("the JSON is nested too deeply") from None
-    except ValueError as error:  # UnicodeDecodeError is one
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
+    except ValueError as error:  # a word that is no JSON, or a number of thousands of digits
+        raise InvalidRequest(f"the body is not JSON: {str(error).split(';')[0]}") from None
 
 
 def _no_constant(word: str) -> None:

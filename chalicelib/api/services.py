@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from difflib import unified_diff
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from chalicelib.api.auth import must_see
-from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy import start
 from chalicelib.deploy.placing import Wish
@@ -44,13 +44,6 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_len
 VariableValue = Annotated[str, Field(max_length=32_768)]
 
 
-def _true_or_false(value: Any) -> Any:
-    if value not in ("true", "false", True, False):
-        raise ValueError("must be true or false")
-    return value
-
-
-TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 Id = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -365,7 +358,7 @@ def _observed(service: Service) -> Observation | None:
     """What the host shows of the service now, or showed a moment ago; the last figures where it cannot be asked."""
     pair = [(service.host_id, service.id)]
     seen = adapters().services.observations(pair, consistent=False).get(service.id)
-    never_ran = seen is None and not service.release
+    never_ran = seen is None and service.status == "deploying"
     if never_ran or (seen and _age(seen) < _FRESH_SECONDS and _is_whole(seen, service)):
         return seen
     try:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from chalicelib.commands import kit
 from chalicelib.deploy import start
 from chalicelib.deploy.work import attempt
-from chalicelib.domain.errors import Conflict, HostUnreachable, SlipwayError
-from chalicelib.domain.observing import observation, status_seen, unreachable
+from chalicelib.domain.errors import Conflict, SlipwayError
+from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
 from chalicelib.domain.panel import Host
 from chalicelib.domain.service import Event, Service
 from chalicelib.domain.words import now, parse_time
@@ -46,6 +46,8 @@ def lifecycle(job_id: str) -> dict[str, Any]:
             adapters().services.finish(service, ended, (event,))
             raise
         status = status_seen(seen["containers"])
+        if job.kind != "stop" and all_done(seen["containers"]):
+            status = "running"  # it ran, and ended as it was meant to
         asked_for = "stopped" if job.kind == "stop" else "running"
         message = (
             f"Service {_PAST[job.kind]}" if status == asked_for else f"The host shows it {status} after the {job.kind}"
@@ -82,14 +84,16 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
             ),
             timeout=15,
         )
-    except HostUnreachable as error:
+    except SlipwayError as error:
         statuses = {}
         found = {
-            service.id: unreachable(moment, before.get(service.id), f"the host does not answer: {error.message}")
+            service.id: unreachable(moment, before.get(service.id), f"the host could not be asked: {error.message}")
             for service in services
         }
     else:
-        statuses = {service.id: status_seen(answer["services"][service.id]["containers"]) for service in services}
+        seen = {service.id: answer["services"][service.id]["containers"] for service in services}
+        # A service whose every container was meant to end, and did, is as it should be.
+        statuses = {name: status_seen(containers) for name, containers in seen.items() if not all_done(containers)}
         found = {
             service.id: observation(answer["services"][service.id], moment, before.get(service.id))
             for service in services
@@ -153,10 +157,14 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
 def _settled(look: Callable[[], dict[str, Any]], seen: dict[str, Any]) -> dict[str, Any]:
     """What is seen once every container runs or is done, or after a while."""
     deadline = time.monotonic() + _SETTLE_SECONDS
-    while status_seen(seen["containers"]) != "running" and time.monotonic() < deadline:
+    while not _has_settled(seen["containers"]) and time.monotonic() < deadline:
         time.sleep(0.25)
         seen = look()
     return seen
+
+
+def _has_settled(containers: list[dict[str, Any]]) -> bool:
+    return status_seen(containers) == "running" or all_done(containers)
 
 
 def _storage_is_old(before: Any) -> bool:
@@ -171,6 +179,9 @@ def _probe(service: Service) -> kit.Probe | None:
     release = adapters().services.release(service.id, service.release)
     if release.route_port is None or release.route_service is None:
         return None
+    check = service.health_check
+    if check:
+        return {"service": release.route_service, "port": check.port, "path": check.path}
     return {"service": release.route_service, "port": release.route_port}
 
 

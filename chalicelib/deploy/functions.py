@@ -48,10 +48,11 @@ def host_call(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reaper")
 def reaper(event: CloudWatchEvent) -> None:
     """End jobs that passed their deadline, start those the workflow never began, and hold customers to their status."""
-    from chalicelib.deploy.start import enforce_suspensions, reap  # noqa: PLC0415
+    from chalicelib.deploy.start import enforce_suspensions, go_on_removing, reap  # noqa: PLC0415
 
     reap()
     enforce_suspensions()
+    go_on_removing()
 
 
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reconciler")

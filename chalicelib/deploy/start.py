@@ -304,9 +304,41 @@ def called(name: str) -> Called:
 def remove(service: Service, caller: Caller) -> Job:
     """Take the service out of every read at once; its job tears it down until the host proves it clean."""
     job = _job(service, "delete", caller, seconds=adapters().settings.remove_deadline_seconds)
-    adapters().services.begin(service, job, deleted_at=now())
+    adapters().services.begin(service, job, deleted_at=service.deleted_at or now())
     _tell(job)
     return job
+
+
+def go_on_removing() -> None:
+    """Begin again every removal whose job ended without the host being proved clean: it is not given up."""
+    panel = adapters()
+    for removal in panel.services.removals():
+        service = panel.services.find(removal["service_id"])
+        try:
+            if service is not None and (not _exists(removal["job_id"]) or panel.jobs.get(removal["job_id"]).is_over):
+                remove(service, _SLIPWAY)
+        except Conflict as error:
+            log.info("no removal of service %s yet: %s", removal["service_id"], error.message)
+
+
+def forget_removals(host_id: str) -> None:
+    """Give up what a lost host still holds: an admin's decision, since nothing proves it clean."""
+    panel = adapters()
+    for removal in panel.services.removals():
+        service = panel.services.find(removal["service_id"])
+        if removal["host_id"] == host_id and service is not None:
+            job = panel.jobs.get(removal["job_id"])
+            if not job.is_over:
+                panel.jobs.close(ended_job(job, "failed", "its host was removed; what it holds was given up"))
+            panel.services.purge(service, job, given_up=True)
+
+
+def _exists(job_id: str) -> bool:
+    try:
+        adapters().jobs.get(job_id)
+    except NotFound:
+        return False
+    return True
 
 
 def begin_lifecycle(service: Service, kind: Kind, caller: Caller, *, suspended: bool = False) -> Job:
@@ -366,7 +398,7 @@ def resume_unfinished() -> int:
         if job.kind in ("start", "stop", "restart"):
             end_for(job, "unavailable", "the control plane was restarted while the host was at work")
         else:
-            adapters().workflow.start(job)
+            adapters().workflow.start(adapters().jobs.change(job, resumed=job.resumed + 1))
         count += 1
     return count
 
@@ -399,9 +431,10 @@ def end_for(job: Job, code: str, message: str) -> None:
     panel = adapters()
     ended = ended_job(job, "failed", message, {"code": code, "message": message, "details": None}, open_steps="failed")
     service = panel.services.find(job.service_id)
+    if service is None:  # it was purged, and this entry outlived a crash
+        panel.jobs.close(ended)
+        return
     try:
-        if service is None:
-            raise NotFound(f"job {job.id} has no service")
         status = service.status if job.kind in ("start", "stop", "restart", "delete") else _left_in(job, service)
         panel.services.finish(service, ended, (_event("deploy", "failed", message, job),), status=status)
     except LeaseLost:

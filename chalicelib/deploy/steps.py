@@ -35,7 +35,8 @@ _TAIL_LINES = 20
 # Short waits on the host notice a cancel soon; most commands end within one.
 _WAIT_SECONDS = 2
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
-_OK, _BAD_REQUEST = 200, 400
+_OK, _BAD_REQUEST, _BAD_GATEWAY = 200, 400, 502
+_NO_ANSWER = (None, 502, 503, 504)
 
 
 def admit(work: Work) -> str:
@@ -125,7 +126,14 @@ def health(work: Work) -> str:
 
 def route(work: Work) -> str:
     """Have the host's edge send the service's name to it, and see it answer there."""
-    _route(work, work.release)
+    answers = _route(work, work.release)
+    if answers == _BAD_GATEWAY and work.service.expose_port is None:
+        # It listens, and what it says is no HTTP. Nobody asked for a URL: the port was ours to guess.
+        _leave_unrouted(work)
+    elif answers in _NO_ANSWER:
+        seen = answers or "nothing"
+        message = f"port {work.release.route_port} did not answer through the edge: it answered {seen}"
+        raise Unhealthy(message, {"logs": _tail(work)})
     return "done"
 
 
@@ -188,7 +196,9 @@ def roll_back(work: Work) -> str:
         if time.time() - began > adapters().settings.health_timeout_seconds:
             raise Unhealthy(f"release {good.number} was brought back and is not healthy: {problem}")
         return "waiting"
-    _route(work, good)
+    answers = _route(work, good)
+    if answers in _NO_ANSWER:
+        raise Unhealthy(f"release {good.number} was brought back and answers {answers or 'nothing'} through the edge")
     if work.job.previous_status == "stopped":
         work.ask(kit.lifecycle(service.id, work.job.fence, action="stop", release=good.number, timeout_s=10))
     return "done"
@@ -374,10 +384,11 @@ def _not_steady(containers: list[Container]) -> str | None:
     return "it has not been up long enough to tell" if time.time() - newest < _STEADY_SECONDS else None
 
 
-def _route(work: Work, release: Release) -> None:
+def _route(work: Work, release: Release) -> int | None:
+    """What the service answers through the edge: a status, None for nothing; 200 where it has no route."""
     if release.route_port is None or release.edge_network is None:
         work.ask(kit.unroute(release.service_id, work.job.fence))
-        return
+        return _OK
     hosts = [adapters().settings.host_name_of(_name(work, release)), *work.service.custom_domains]
     answer = work.ask(
         kit.route(
@@ -388,11 +399,16 @@ def _route(work: Work, release: Release) -> None:
             check_path=work.service.health_check.path if work.service.health_check else "/",
         )
     )
-    if answer["answers"] in (None, 502, 503, 504):
-        seen = answer["answers"] or "nothing"
-        raise Unhealthy(
-            f"port {release.route_port} speaks no HTTP through the edge: it answered {seen}", {"logs": _tail(work)}
-        )
+    answers: int | None = answer["answers"]
+    return answers
+
+
+def _leave_unrouted(work: Work) -> None:
+    release = work.release
+    work.ask(kit.unroute(release.service_id, work.job.fence))
+    message = f"Port {release.route_port} of {release.route_service} speaks no HTTP, so it has no URL"
+    work.change_release(route_service=None, route_port=None)
+    adapters().services.note(release.service_id, work.event("domain", "unrouted", message))
 
 
 def _seen(work: Work) -> dict[str, Any]:

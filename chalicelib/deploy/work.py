@@ -87,6 +87,10 @@ class Work:
         sources = [self.source(number) for number in sorted(numbers)]
         return Redactor(secret for source in sources for secret in secret_values(source.variables, source.secret_names))
 
+    def change_release(self, **changes: Any) -> None:
+        """What was found out of the release while it was brought up."""
+        self._pair = (self.service, adapters().services.change_release(self.release, **changes))
+
     def source(self, number: int) -> Source:
         return _source(self.job.service_id, number)
 
@@ -109,7 +113,9 @@ class Work:
         A job that was lost (the host restarted) is started again under a new name, twice at most.
         """
         for attempt in range(1, 4):
-            name = f"{self.job.id}.{kind}.{attempt}"
+            # What ran when the engine was lost may have been torn down with it: a resumed job tries anew.
+            again = f"r{self.job.resumed}-" if self.job.resumed else ""
+            name = f"{self.job.id}.{kind}.{again}{attempt}"
             answer = self.ask(command(name))
             if answer["state"] != "lost":
                 return self._watch(name, answer, failure)
@@ -124,6 +130,7 @@ class Work:
                 except (Cancelled, DeadlinePassed):
                     self.ask(kit.cancel(name))
                     raise
+            self._say_how_far(answer)
             if time.monotonic() > deadline:
                 return "waiting"
             answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
@@ -132,6 +139,11 @@ class Work:
         output = answer.get("output", "").strip()
         last = output.splitlines()[-1] if output else f"exit code {answer.get('rc')}"
         raise failure(last, {"exit_code": answer.get("rc"), "output": output})
+
+    def _say_how_far(self, answer: dict[str, Any]) -> None:
+        lines = answer.get("output", "").strip().splitlines()
+        if lines and f"running: {lines[-1]}" != self.job.steps[self.step].message:
+            self.say(f"running: {lines[-1]}")
 
     def event(self, kind: str, status: str, message: str) -> Event:
         return Event.model_validate(

@@ -42,6 +42,7 @@ class Job(Noun):
     cancel_requested: bool = False
     requested_by: str = ""
     placement: str = ""
+    resumed: int = 0  # how often a one-machine engine that lost its executions began it again
     message: str = ""
     error: dict[str, Any] | None = None
     created_at: str

@@ -4,6 +4,7 @@ A container that was meant to end (restart policy `no` or `on-failure`) and ende
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, Literal
 
 from chalicelib.domain.service import Observation, Status
@@ -25,6 +26,11 @@ def status_seen(containers: Sequence[Container]) -> Status:
     if any(_is_up(container) for container in containers):
         return "running"
     return "stopped"
+
+
+def all_done(containers: Sequence[Container]) -> bool:
+    """Whether there are containers, and each was meant to end and ended well."""
+    return bool(containers) and all(map(_is_done, containers))
 
 
 def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[Verdict, str]:
@@ -90,6 +96,8 @@ def unreachable(at: str, before: Observation | None, message: str) -> Observatio
 def _health(
     containers: Sequence[Container], probe: dict[str, Any] | None
 ) -> tuple[Literal["healthy", "unhealthy", "starting", "stopped", "unknown"], str]:
+    if all_done(containers):
+        return "healthy", ""
     status = status_seen(containers)
     if status == "stopped":
         return "stopped", ""
@@ -141,7 +149,7 @@ def _sum(containers: Sequence[Container], field: str) -> Any:
 
 
 def _whole(amount: float | None) -> int | None:
-    return None if amount is None else round(amount)
+    return None if amount is None else ceil(amount)
 
 
 def _millis(cores: float | None) -> int | None:

@@ -49,8 +49,13 @@ def _is_time(text: str) -> str:
 
 
 Time = Annotated[str, AfterValidator(_is_time)]
+_DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 # A DNS label (RFC 1123): a service's name is the first label of its URL.
-DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
+DnsLabel = Annotated[str, StringConstraints(pattern=_DNS_LABEL, max_length=63)]
+# What is said of a text that does not fit a pattern, in place of the pattern.
+MEANINGS = {
+    _DNS_LABEL: "must be a DNS label: lowercase letters, digits and -, at most 63, with a letter or digit at both ends",
+}
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 

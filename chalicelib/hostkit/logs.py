@@ -28,8 +28,13 @@ def logs(request: dict[str, Any]) -> dict[str, Any]:
     share = int(request.get("limit_bytes") or 4_000_000) // max(1, len(rows))
     read = together(*(partial(_of_container, row["Id"], request, share) for row in rows))
     merged = sorted((entry for entries, _ in read for entry in entries), key=lambda entry: entry["timestamp"])
-    tail = int(request.get("tail") or 100)
-    return {"entries": merged[-tail:], "truncated": any(cut for _, cut in read)}
+    tail = _tail(request)
+    return {"entries": merged[len(merged) - min(tail, len(merged)) :], "truncated": any(cut for _, cut in read)}
+
+
+def _tail(request: dict[str, Any]) -> int:
+    tail = request.get("tail")
+    return 100 if tail is None else int(tail)
 
 
 def _of_container(container: str, request: dict[str, Any], most: int) -> tuple[list[Entry], bool]:
@@ -41,7 +46,7 @@ def _of_container(container: str, request: dict[str, Any], most: int) -> tuple[l
         "stdout": "true",
         "stderr": "true",
         "timestamps": "true",
-        "tail": str(request.get("tail") or 100),
+        "tail": str(_tail(request)),
     }
     if request.get("since"):
         query["since"] = "{}.{:09d}".format(*divmod(clock.nanoseconds(request["since"]), 10**9))

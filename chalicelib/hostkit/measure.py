@@ -9,6 +9,9 @@ from typing import Any
 from . import cgroups, clock, engine
 from .together import together
 
+SHORTEST_NS = 100_000_000
+SHORTEST_SINCE_START_NS = 2_000_000_000
+
 
 def measured(details: list[dict[str, Any]], window_ms: int) -> dict[str, dict[str, Any]]:
     """By container id: `cpu` in cores over the window (since its start without one), and `memory` in bytes."""
@@ -18,12 +21,15 @@ def measured(details: list[dict[str, Any]], window_ms: int) -> dict[str, dict[st
         before = _samples(running)
         time.sleep(window_ms / 1000)
     pairs = zip(running, before, _samples(running))  # noqa: B905 - python 3.9 has no `strict`
-    return {detail["Id"]: used(first, last) for detail, first, last in pairs if first and last}
+    shortest = SHORTEST_NS if window_ms else SHORTEST_SINCE_START_NS
+    return {detail["Id"]: used(first, last, shortest) for detail, first, last in pairs if first and last}
 
 
-def used(first: cgroups.Sample, last: cgroups.Sample) -> dict[str, Any]:
+def used(first: cgroups.Sample, last: cgroups.Sample, shortest: int = SHORTEST_NS) -> dict[str, Any]:
     elapsed = last["at"] - first["at"]
-    return {"cpu": (last["cpu"] - first["cpu"]) / elapsed if elapsed > 0 else None, "memory": last["memory"]}
+    # What a container used while it was being set up is older than its start: too short a time tells nothing.
+    cpu = (last["cpu"] - first["cpu"]) / elapsed if elapsed >= shortest else None
+    return {"cpu": cpu, "memory": last["memory"]}
 
 
 def _started(detail: dict[str, Any]) -> cgroups.Sample:

@@ -11,7 +11,7 @@ from .together import together
 
 NEVER = "0001-01-01T00:00:00Z"
 PROBE_S = 2.0
-SERVER_ERROR = 500
+GOOD = (200, 400)  # as a deploy judges a health check
 
 
 def observe(request: dict[str, Any]) -> dict[str, Any]:
@@ -133,11 +133,14 @@ def _probe(containers: list[dict[str, Any]], probe: dict[str, Any]) -> dict[str,
     address = next((end["IPAddress"] for end in ends if end["IPAddress"]), None)
     if address is None:
         return {"ok": False, "message": f"{probe['service']} has no address"}
-    path, port = probe.get("path", "/"), int(probe["port"])
+    path, port = probe.get("path"), int(probe["port"])
+    if path is None:  # no request that the app would see and count: its author asked for none
+        listens = plain_http.listens((address, port), PROBE_S)
+        return {"ok": listens, "message": f"nothing listens on port {port} of {probe['service']}"}
     status = plain_http.status((address, port), path, f"{address}:{port}", PROBE_S)
     if status is None:
         return {"ok": False, "message": f"nothing answers HTTP on port {port} of {probe['service']}"}
     return {
-        "ok": status < SERVER_ERROR,
+        "ok": GOOD[0] <= status < GOOD[1],
         "message": f"GET {path} on port {port} of {probe['service']} answered {status}",
     }

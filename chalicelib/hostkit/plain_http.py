@@ -17,6 +17,14 @@ def status(address: Address, path: str, host: str, timeout: float) -> int | None
         return None
 
 
+def listens(address: Address, timeout: float) -> bool:
+    try:
+        _connected(address, timeout).close()
+    except OSError:
+        return False
+    return True
+
+
 def exchange(
     address: Address, method: str, path: str, host: str, body: bytes, timeout: float, most: int = MOST
 ) -> tuple[int, bytes]:

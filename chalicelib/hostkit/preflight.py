@@ -55,7 +55,7 @@ def _ports(service: str, wanted: list[dict[str, Any]]) -> Iterator[dict[str, str
     if not wanted:
         return
     own, others = _container_ports(service)
-    taken = [(*key, f"by container {name}") for key, name in others.items()]
+    taken = [(*key, "by another container") for key in others]
     taken += [(*key, "by a program on the host") for key in _listening() if not _held(key, own)]
     for port in wanted:
         ip, number, protocol = port.get("ip") or "", int(port["port"]), port.get("protocol") or "tcp"

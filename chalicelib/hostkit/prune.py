@@ -19,6 +19,11 @@ def prune(still_wanted: set[str]) -> None:
     own = os.path.basename(os.path.dirname(FOLDER))
     kits = [name for name in _names(places.HOME) if name.startswith(("kit-", "new-kit-")) and name != own]
     folders = [f"{places.HOME}/{name}" for name in kits] + [f"{places.JOBS}/{name}" for name in _names(places.JOBS)]
+    locks = [name for name in _names(places.SERVICES) if name.endswith(".lock")]
+    for lock in locks:
+        path = f"{places.SERVICES}/{lock}"
+        if not os.path.exists(path.removesuffix(".lock")) and os.stat(path).st_mtime < oldest:
+            os.unlink(path)  # of a service that was removed; no command of it is still on its way
     for folder in folders:
         if folder not in still_wanted and os.stat(folder).st_mtime < oldest:
             shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import compose, edge_network, jobs, places, processes
+from . import compose, edge_network, engine, jobs, places, processes
 from .fence import fenced
 from .prune import prune
 from .pull import pull
@@ -95,15 +95,28 @@ def _up(folder: str, request: dict[str, Any]) -> int:
     files = [places.compose_file(service, request["release"])]
     if not os.path.exists(files[0]):
         raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
-    if request.get("images"):
+    pinned = _pinned(places.read_json(files[0]), request.get("images") or {})
+    if pinned:
         files.append(os.path.abspath(folder + "/images.json"))
-        pinned = {name: {"image": image} for name, image in request["images"].items()}
         places.write(files[1], json.dumps({"services": pinned}))
     words = ["up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"]
     with fenced(service, request["fence"], LOCK_WAIT_S) as lock:
         child = compose.began([*compose.project(service, *files), *words], keep=(lock,))
         _plug_in(service)  # meanwhile: it takes the engine 40 ms that nobody then waits for
         return _waited(child, request.get("timeout_s", 600))
+
+
+def _pinned(project: dict[str, Any], images: dict[str, str]) -> dict[str, Any]:
+    """Image ids for the services whose tag means another image by now. Where it does not, the tag stays: Compose would
+    replace a container whose image is only written otherwise."""
+    moved = {}
+    for name, image in images.items():
+        tagged = (
+            engine.found(f"/images/{project['services'][name]['image']}/json") if name in project["services"] else None
+        )
+        if tagged is None or tagged["Id"] != image:
+            moved[name] = {"image": image}
+    return moved
 
 
 def _plug_in(service: str) -> None:

@@ -36,7 +36,8 @@ class HostAddress:
     host_key: str
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.address}:{self.port}"
+        # Errors reach customers, who are not to learn where a host is or who logs in; its id tells an admin.
+        return self.id
 
 
 def opened(host: HostAddress) -> paramiko.Transport:
@@ -115,7 +116,7 @@ def _verify(transport: paramiko.Transport, host: HostAddress) -> None:
     shown = transport.get_remote_server_key()
     if [shown.get_name(), shown.get_base64()] != host.host_key.split()[:2]:
         raise HostKeyMismatch(
-            f"{host.address}:{host.port}: the host shows another key than the pinned one",
+            f"{host}: it shows another key than the pinned one",
             {"pinned": _fingerprint(host.host_key), "shown": shown.fingerprint},
         )
 

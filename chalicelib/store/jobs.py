@@ -72,6 +72,13 @@ class JobStore:
                 job = self.get(job.id)
         raise Unavailable(f"job {job.id} is being changed by others all the time")
 
+    def close(self, job: Job) -> None:
+        """End a job that belongs to nothing any more."""
+        try:
+            self._table.transact(*over(job))
+        except Lost:
+            self._table.write(delete(open_key(job.id)))
+
     def request_cancel(self, job_id: str) -> Job:
         """Ask the job to stop; a job that is over stays as it is."""
         try:

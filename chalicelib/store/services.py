@@ -179,7 +179,10 @@ class ServiceStore:
             *self._job_writes(job, self.lease(service.id)),
         ]
         if changed.deleted_at:
-            writes.append(delete(_name(service.name), "service_id = :id", id=service.id))
+            if not service.deleted_at:
+                writes.append(delete(_name(service.name), "service_id = :id", id=service.id))
+            gone = {"service_id": service.id, "host_id": service.host_id, "job_id": job.id}
+            writes.append(put(_removal(service.id), gone))
         if new_release:
             writes += self._release_writes(*new_release)
             if new_release[0].name != service.name:
@@ -209,6 +212,10 @@ class ServiceStore:
         lease = self.lease(service_id)
         if lease and lease.deadline > now():
             raise Conflict(f"job {lease.job_id} is working on this service", {"job_id": lease.job_id})
+
+    def removals(self) -> list[Item]:
+        """Services that are gone from every read and not yet from their hosts: {service_id, host_id, job_id}."""
+        return list(self._table.query("REMOVALS"))
 
     def next_fence(self, service_id: str, now_ms: int) -> int:
         """Where a new job's fencing numbers start: above every one given before, and above the clock (design: §6)."""
@@ -280,8 +287,11 @@ class ServiceStore:
             else:
                 self._commit(changed, *writes)
 
-    def purge(self, service: Service, job: Job) -> None:
-        """A deleted service's end: its job is over and nothing of it stays but that job."""
+    def purge(self, service: Service, job: Job, *, given_up: bool = False) -> None:
+        """A deleted service's end: its job is over and nothing of it stays but that job.
+
+        `given_up`: whoever holds its lease, and though that job may be over, because its host is gone for good.
+        """
         # What is read by nobody any more goes first, so that a crash in between leaves the job to be repeated.
         self._table.write(delete(("OBSERVED#" + service.host_id, service.id)))
         last = (_meta(service.id), _lease(service.id))
@@ -289,14 +299,17 @@ class ServiceStore:
             if (item["pk"], item["sk"]) not in last:
                 self._table.write(delete((item["pk"], item["sk"])))
         nothing = Amount().minus(service.promised)
+        writes = [
+            delete(_meta(service.id)),
+            delete(_removal(service.id)),
+            on_host(service.host_id, nothing, -1, None),
+            to_customer(service.customer_id, nothing, -1, CustomerLimits()),
+        ]
+        if given_up:
+            self._table.transact(*writes, delete(_lease(service.id)))
+            return
         with _lease_held():
-            self._table.transact(
-                *over(job),
-                delete(_lease(service.id), "job_id = :job", job=job.id),
-                delete(_meta(service.id)),
-                on_host(service.host_id, nothing, -1, None),
-                to_customer(service.customer_id, nothing, -1, CustomerLimits()),
-            )
+            self._table.transact(*writes, delete(_lease(service.id), "job_id = :job", job=job.id), *over(job))
 
     def _commit(self, service: Service, *writes: dict[str, Any]) -> None:
         """The writes, and the service's row in the list with them."""
@@ -310,6 +323,13 @@ class ServiceStore:
 
     def note(self, service_id: str, event: Event) -> None:
         self._table.write(_event(service_id, event))
+
+    def change_release(self, release: Release, **changes: Any) -> Release:
+        changed = release.model_copy(update=changes)
+        self._table.write(
+            put(_release(release.service_id, release.number), attributes(changed), "attribute_exists(pk)")
+        )
+        return changed
 
     def correct(self, service: Service, status: str, event: Event) -> None:
         """A status that was found to be untrue. Raise `Conflict` if the service was changed since it was read."""
@@ -354,6 +374,10 @@ def _meta(service_id: str) -> Key:
 
 def _lease(service_id: str) -> Key:
     return (f"SVC#{service_id}", "LEASE")
+
+
+def _removal(service_id: str) -> Key:
+    return ("REMOVALS", service_id)
 
 
 def _release(service_id: str, number: int) -> Key:

@@ -14,6 +14,7 @@
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |
 | what one was promised        | PROMISED#<host or customer id> | PROMISED |
+| a service being removed     | REMOVALS      | <service id>    |
 | turns on a host             | SLOTS#<host id> | SLOTS         |
 | what a host's services used | OBSERVED#<host id> | <service id> |
 | an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |

@@ -105,7 +105,8 @@ def too_large(request_id: str | None = None) -> Response:
 def refused(status: int, code: str, message: str, request_id: str | None = None) -> Response:
     request_id = request_id or str(uuid.uuid4())
     content = {"error": {"code": code, "message": message, "details": None, "request_id": request_id}}
-    return Response(status, _headers(request_id, {"Content-Type": "application/json"}), json.dumps(content).encode())
+    headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+    return Response(status, _headers(request_id, headers), json.dumps(content).encode())
 
 
 class _PerThread(LocalChalice):
@@ -172,7 +173,11 @@ class _LocalGateway(LocalGateway):
         event["requestContext"]["requestId"] = self._request_id
         event["requestContext"]["identity"]["sourceIp"] = self._client
         if isinstance(event["body"], bytes):
-            event["body"] = event["body"].decode("utf-8", "replace")
+            try:
+                event["body"] = event["body"].decode()
+            except UnicodeDecodeError:  # the app is to see it as it came, and say so
+                event["body"] = base64.b64encode(event["body"]).decode()
+                event["isBase64Encoded"] = True
         return event
 
 

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from chalice.app import Chalice, ScheduledEventConfig
 from chalice.config import Config
 
+from chalicelib.domain.errors import SlipwayError
 from infra.local.facade import FUNCTIONS_PATH
 from infra.local.wire import ACCOUNT, REGION, Answer, Call, refusal
 
@@ -155,6 +156,8 @@ def _within_timeout(function: Function, payload: bytes) -> Outcome:
 def _run(function: Function, payload: bytes, context: Context) -> Outcome:
     try:
         result = function.handler(json.loads(payload or b"{}"), context)
+    except SlipwayError as error:  # its door has logged it, and the workflow matches its name
+        return _failure(type(error).__name__, str(error), traceback.format_tb(error.__traceback__))
     except Exception as error:
         log.warning("%s raised", function.name, exc_info=True)
         return _failure(type(error).__name__, str(error), traceback.format_tb(error.__traceback__))

@@ -10,7 +10,7 @@ from tests.emulator import Panel
 from tests.store.test_services import over
 
 HOST = {"name": "one", "address": "10.0.0.1", "port": 22, "user": "deploy"}
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 
 def prepared(panel: Panel) -> None:

@@ -76,7 +76,7 @@ def test_a_deploy_that_goes_well_is_recorded(panel: Panel, host: FakeHost) -> No
         ("deploy", "success"),
         ("health", "healthy"),
     }
-    assert panel.services.observations([(service.host_id, service.id)])[service.id].memory_usage_mb == 10
+    assert panel.services.observations([(service.host_id, service.id)])[service.id].memory_usage_mb == 11
 
 
 def test_every_step_may_run_twice(panel: Panel, host: FakeHost) -> None:
@@ -349,10 +349,10 @@ def test_a_port_that_nobody_listens_on_keeps_the_release_waiting_and_says_why(pa
     assert panel.jobs.get(job.id).steps["Health"].message == "waiting: nothing listens on port 80 of app"
 
 
-def test_an_edge_that_answers_502_is_not_a_success(panel: Panel, host: FakeHost) -> None:
+def test_an_edge_that_gets_no_answer_is_not_a_success(panel: Panel, host: FakeHost) -> None:
     _, job = created(panel)
     walk(job, "Preflight", "Upload", "Up", "Health")
-    host.answers["route"] = {"changed": True, "answers": 502}
+    host.answers["route"] = {"changed": True, "answers": None}
 
     with pytest.raises(errors.Unhealthy, match="through the edge"):
         step("Route", job)
@@ -366,6 +366,58 @@ def test_a_removal_is_over_when_the_host_is_clean(panel: Panel, host: FakeHost) 
 
     assert panel.services.find(service.id) is None
     assert panel.jobs.get(job.id).status == "succeeded"
+
+
+def test_a_removal_is_begun_again_until_the_host_is_clean(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    first = start.remove(service, ADMIN)
+    step("RecordRemovalFailure", first, error=caught(errors.HostRefused("no")))
+    assert panel.jobs.get(first.id).status == "failed"
+
+    start.go_on_removing()
+    start.go_on_removing()
+
+    second = panel.workflow.started[-1]
+    assert (second.kind, second.id != first.id) == ("delete", True)
+    assert [removal["job_id"] for removal in panel.services.removals()] == [second.id]
+    walk(second, "Remove", "RecordRemoval")
+    assert panel.services.removals() == []
+
+
+def test_what_a_lost_host_holds_is_given_up_with_it(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.remove(service, ADMIN)
+
+    start.forget_removals(service.host_id)
+
+    assert panel.jobs.get(job.id).status == "failed"
+    assert panel.services.find(service.id) is None
+    assert panel.services.removals() == []
+    assert panel.promises.of([service.host_id])[service.host_id]["services"] == 0
+
+
+def test_a_port_that_speaks_no_http_gets_no_url_and_the_timeline_says_so(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    walk(job, "Admit", "Preflight", "Upload", "Up", "Health")
+    host.answers["route"] = {"changed": True, "answers": 502}
+
+    walk(job, "Route", "Record")
+
+    after = panel.services.get(service.id)
+    assert (after.status, after.has_url) == ("running", False)
+    assert host.verbs()[-2:] == ["unroute", "observe"]
+    messages = [event.message for event in panel.services.events(service.id, 1, 10)[0]]
+    assert "Port 80 of app speaks no HTTP, so it has no URL" in messages
+
+
+def test_a_resumed_job_runs_its_commands_anew(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Admit", "Preflight", "Upload")
+    start.resume_unfinished()
+
+    walk(job, "Up")
+
+    assert [request["job"] for verb, request in host.asked if verb == "start"] == [f"{job.id}.up.r1-1"]
 
 
 def test_a_removal_that_leaves_something_is_not_over(panel: Panel, host: FakeHost) -> None:

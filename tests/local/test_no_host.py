@@ -35,4 +35,4 @@ def test_a_setting_that_is_no_number_is_refused_in_one_line(tmp_path: Path) -> N
     )
 
 
-_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2bGVwd2F5c2xpcHdheXNsaXB3YXlzbGlwd2F5c2xp"
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
