@@ -35,7 +35,7 @@ class HostCalls:
     """Answers calls on hosts with what a test put in `answers`: a value, an error to raise, or a function."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {"measure": {"measured": []}}
+        self.answers: dict[str, Any] = {"measure": {"measured": []}, "reconcile": {"corrected": []}}
         self.told: list[tuple[str, dict[str, Any]]] = []
 
     def ask(self, call: str, **arguments: Any) -> Any:

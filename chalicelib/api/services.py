@@ -24,11 +24,12 @@ from chalicelib.domain.errors import (
 )
 from chalicelib.domain.job import Kind
 from chalicelib.domain.listing import Row, narrowed
+from chalicelib.domain.observing import unreachable
 from chalicelib.domain.panel import Caller, Customer
 from chalicelib.domain.redaction import Redactor, looks_secret, secret_values
 from chalicelib.domain.service import Limits, Observation, Release, Service
 from chalicelib.domain.template import Template
-from chalicelib.domain.words import DnsLabel, Time, finding, parse_time
+from chalicelib.domain.words import DnsLabel, Time, finding, now, parse_time
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -196,7 +197,8 @@ def create_service(request: Request) -> Answer:
 @routes.on("GET", "/services/{service_id}")
 def get_service(request: Request, service_id: str) -> Answer:
     service = _service(service_id, request.caller)
-    return Answer(_view(service, _observed(service)), headers=etag(service.version))
+    service, seen = _observed(service)
+    return Answer(_view(service, seen), headers=etag(service.version))
 
 
 @routes.on("POST", "/services/{service_id}/start", role="deployer")
@@ -354,18 +356,23 @@ def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
     return Answer({"id": service.id, **seen}, 200, headers)
 
 
-def _observed(service: Service) -> Observation | None:
-    """What the host shows of the service now, or showed a moment ago; the last figures where it cannot be asked."""
+def _observed(service: Service) -> tuple[Service, Observation | None]:
+    """What the host shows of the service now, or showed a moment ago; its status is put right by it."""
     pair = [(service.host_id, service.id)]
     seen = adapters().services.observations(pair, consistent=False).get(service.id)
     never_ran = seen is None and service.status == "deploying"
     if never_ran or (seen and _age(seen) < _FRESH_SECONDS and _is_whole(seen, service)):
-        return seen
+        return service, seen
     try:
-        adapters().host_calls_quick.ask("measure", host_id=service.host_id, service_ids=[service.id])
-    except SlipwayError:
-        return seen  # reading must not fail because a host does; `health` says since when it is unknown
-    return adapters().services.observations(pair).get(service.id)
+        found = adapters().host_calls_quick.ask("reconcile", host_id=service.host_id, service_ids=[service.id])
+    except SlipwayError as error:
+        # Reading must not fail because a host does: what cannot be seen is unknown, and said to be.
+        unseen = unreachable(now(), seen, f"the host could not be asked: {error.message}")
+        adapters().services.observe(service.host_id, {service.id: unseen})
+        return service, unseen
+    if found["corrected"]:
+        service = adapters().services.get(service.id)
+    return service, adapters().services.observations(pair).get(service.id)
 
 
 def _is_whole(seen: Observation, service: Service) -> bool:

@@ -97,11 +97,14 @@ def test_a_read_measures_the_host_and_survives_one_that_does_not_answer(
     api: Api, panel: Panel, wanted: dict[str, Any]
 ) -> None:
     service_id = deployed(api, panel, wanted)
-    panel.host_calls.answers["measure"] = HostTimeout("the host is still at work")
+    panel.host_calls.answers["reconcile"] = HostTimeout("the host is still at work")
 
-    assert api.get(f"/services/{service_id}").status == 200
+    shown = api.get(f"/services/{service_id}")
+
+    assert (shown.status, shown.body["health"]["status"]) == (200, "unknown")
+    assert shown.body["health"]["last_check"] is not None
     assert (
-        "measure",
+        "reconcile",
         {"host_id": panel.services.get(service_id).host_id, "service_ids": [service_id]},
     ) in panel.host_calls.told
 
