@@ -88,13 +88,16 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
     host, capacity = candidate.host, candidate.capacity
     if host_id and host.id != host_id:
         return "was not asked for"
-    if host.status != "ready" or capacity is None:
+    # One that was asked for is tried, ready or not: the job then says what is the matter with it.
+    if host.status != "ready" and not host_id:
         return "is not ready: check it with POST /api/hosts/{id}/check"
     if host.draining:
         return "is being drained"
     missing = [f"{name}={value}" for name, value in selector.items() if host.labels.get(name) != value]
     if missing:
         return f"lacks the label {', '.join(missing)}"
+    if capacity is None:
+        return None if host_id else "was never checked: do it with POST /api/hosts/{id}/check"
     total = candidate.reserved.plus(need)
     for what, wanted, there in (
         ("memory", total.memory_mb, capacity.memory_mb),
@@ -111,5 +114,6 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
 
 def _filled(candidate: Candidate, need: Amount) -> int:
     """Thousandths of its memory that would be promised."""
-    assert candidate.capacity is not None  # `_against` saw to it
+    if candidate.capacity is None:
+        return 0
     return 1000 * candidate.reserved.plus(need).memory_mb // max(candidate.capacity.memory_mb, 1)

@@ -55,13 +55,18 @@ def _ports(service: str, wanted: list[dict[str, Any]]) -> Iterator[dict[str, str
     if not wanted:
         return
     own, others = _container_ports(service)
-    taken = [(*key, "by another container") for key in others]
+    taken = [(*key, _holder(name)) for key, name in others.items()]
     taken += [(*key, "by a program on the host") for key in _listening() if not _held(key, own)]
     for port in wanted:
         ip, number, protocol = port.get("ip") or "", int(port["port"]), port.get("protocol") or "tcp"
         holder = next((by for *key, by in taken if _clash((protocol, ip, number), key)), None)
         if holder:
             yield problem("ports", f"host port {number}/{protocol} is already taken {holder}")
+
+
+def _holder(container: str) -> str:
+    """Customers read this: what another one's service is called is not for them."""
+    return "by another service" if container.startswith("svc_") else f"by container {container}"
 
 
 def _held(key: tuple[str, str, int], own: set[tuple[str, str, int]]) -> bool:

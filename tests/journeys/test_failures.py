@@ -71,7 +71,7 @@ def test_a_fixed_host_port_that_is_taken_is_an_error_before_anything_is_touched_
         job = admin.failed(made["deploy_job_id"])
         assert job["error"]["code"] == "preflight_failed"
         assert job["message"] == "host port 9000/tcp is already taken by container squatter"
-        assert [step["name"] for step in job["steps"]] == ["Preflight", "RecordFailure"]
+        assert [step["name"] for step in job["steps"]] == ["Admit", "Preflight", "RecordFailure"]
         assert host.held(made["id"]) == []
 
         wanted = {"name": "deployer", "role": "deployer", "customer_id": plane.customer_id}
