@@ -6,6 +6,7 @@ promise must hold when all use it at once. Cores may be promised several times o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.panel import Host
@@ -79,7 +80,7 @@ def choose(
         return best, f"{best.host.name}, as asked for"
     if len(fitting) == 1:
         return best, f"{best.host.name}, the only host that it fits on"
-    share = _filled(best, need) // 10
+    share = int(100 * _filled(best, need))
     return best, f"{best.host.name}: {share}% of its memory promised then, the least of {len(fitting)} that it fits on"
 
 
@@ -112,8 +113,8 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
     return None
 
 
-def _filled(candidate: Candidate, need: Amount) -> int:
-    """Thousandths of its memory that would be promised."""
+def _filled(candidate: Candidate, need: Amount) -> Fraction:
+    """The part of its memory that would be promised."""
     if candidate.capacity is None:
-        return 0
-    return 1000 * candidate.reserved.plus(need).memory_mb // max(candidate.capacity.memory_mb, 1)
+        return Fraction(0)
+    return Fraction(candidate.reserved.plus(need).memory_mb, max(candidate.capacity.memory_mb, 1))
