@@ -12,15 +12,19 @@ from chalicelib.commands import kit
 from chalicelib.deploy.calls import measure
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.reconciling import corrected
-from chalicelib.domain.service import Event, Status
+from chalicelib.domain.service import Event, Service, Status
 from chalicelib.domain.words import new_id, now
 from chalicelib.wiring import adapters
 
 
 def reconcile(host_id: str, service_ids: list[str]) -> dict[str, Any]:
     """Measure these services of a host and put right every status that its containers belie: `{corrected: […]}`."""
+    # Read before the host is: what changed while it was looked at is not judged by what was seen before.
+    before = {service_id: service for service_id in service_ids if (service := _at_rest(service_id))}
     seen = measure(host_id, service_ids)["statuses"]
-    changed = [service_id for service_id, status in seen.items() if _put_right(service_id, status)]
+    changed = [
+        service.id for service in before.values() if service.id in seen and _put_right(service, seen[service.id])
+    ]
     return {"corrected": sorted(changed)}
 
 
@@ -59,18 +63,26 @@ def _lives_here(service_id: str, host_id: str) -> bool:
     return service is not None and service.host_id == host_id
 
 
-def _put_right(service_id: str, seen: Status) -> bool:
+def _at_rest(service_id: str) -> Service | None:
+    """The service, unless it is going or a job holds it, which tells the truth itself."""
     service = adapters().services.find(service_id)
     if service is None or service.deleted_at:
-        return False
+        return None
+    try:
+        adapters().services.refuse_if_busy(service_id)
+    except Conflict:
+        return None
+    return service
+
+
+def _put_right(service: Service, seen: Status) -> bool:
     correction = corrected(service, seen)
     if correction is None:
         return False
     status, why = correction
     try:
-        adapters().services.refuse_if_busy(service_id)
         adapters().services.correct(service, status, _event(status, f"The service is {status}: {why}"))
-    except Conflict:  # a job began, and tells the truth itself
+    except Conflict:  # a job began meanwhile
         return False
     return True
 

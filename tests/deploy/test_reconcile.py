@@ -90,6 +90,23 @@ def test_a_service_that_a_job_holds_is_left_to_the_job(panel: Panel, host: FakeH
     assert panel.services.get(service.id).status == "running"
 
 
+def test_what_was_seen_before_a_job_ended_is_not_held_against_it(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def stopped_while_it_is_looked_at(request: dict[str, Any]) -> dict[str, Any]:
+        job = start.begin_lifecycle(panel.services.get(service.id), "stop", ADMIN)
+        panel.services.finish(
+            panel.services.get(service.id), start.ended_job(job, "succeeded", ""), (), status="stopped"
+        )
+        return host._seen("observe", request)
+
+    host.answers["observe"] = stopped_while_it_is_looked_at
+
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    assert panel.services.get(service.id).status == "stopped"
+
+
 def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     panel.host_calls.told.clear()
