@@ -48,6 +48,7 @@ class StepFunctions:
         execution_worker.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
         models.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
         self._lock = threading.Lock()  # moto looks a name up, then adds it
+        self._stopped: dict[str, dict[str, Any]] = {}
 
     def define(self, name: str, definition: str, substitutions: Mapping[str, str]) -> str:
         """Create the machine and say its ARN. `${Name}` is filled in as CloudFormation does."""
@@ -61,9 +62,13 @@ class StepFunctions:
                 self._forget_old()
             if call.operation == "StopExecution":
                 self._await_begin(json.loads(call.body))
+            for stopped in self._stopped.values():
+                self._note_stop(stopped)
             status, headers, body = _answered_by_moto(call)
             if call.operation == "StopExecution" and status == _OK:
-                self._note_stop(json.loads(call.body))
+                request = json.loads(call.body)
+                self._stopped[request["executionArn"]] = request
+                self._note_stop(request)
         content = body if isinstance(body, bytes) else str(body).encode()
         return Answer(status, content, {"Content-Type": JSON, **_error_type(headers)})
 
@@ -80,7 +85,10 @@ class StepFunctions:
                         time.sleep(0.001)
 
     def _note_stop(self, request: dict[str, Any]) -> None:
-        """moto lets a Task finish before it says ABORTED, and forgets why; AWS does neither."""
+        """moto lets a Task finish before it says ABORTED, and forgets why; AWS does neither.
+
+        It also fails where the stop meets a state that is just being entered, so this is noted again at each look.
+        """
         execution: Any = self._backend.describe_execution(request["executionArn"])
         execution.exec_status = ExecutionStatus.ABORTED
         execution.stop_date = execution.stop_date or datetime.now(UTC)
@@ -91,6 +99,7 @@ class StepFunctions:
             over = [execution for execution in machine.executions if execution.status != "RUNNING"]
             for execution in over[:-_KEPT_EXECUTIONS]:
                 machine.executions.remove(execution)
+                self._stopped.pop(execution.execution_arn, None)
         moto_threads.TMP_THREADS[:] = [thread for thread in moto_threads.TMP_THREADS if thread.is_alive()]
 
 
