@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
+from chalicelib.deploy.logins import closed_to, explained, has_pulled, will_pull
 from chalicelib.deploy.work import POLL_SECONDS, Work
 from chalicelib.domain import compose
 from chalicelib.domain.errors import (
@@ -73,12 +74,14 @@ def preflight(work: Work) -> str:
 def upload(work: Work) -> str:
     """The release's files and networks on the host; what Compose makes of them there is judged once more.
 
-    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has. A release that
-    ran before runs with the very images it ran with, whatever their tags mean by now.
+    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has. So does a
+    deploy of an image that another customer's login brought there. A release that ran before runs with the very images
+    it ran with, whatever their tags mean by now.
     """
     release = work.release
     answer = _put_there(work, release)
-    again = set(release.images) - set(answer["built_here"]) if work.job.pull_always else set()
+    again = set(release.images) if work.job.pull_always else closed_to(work.job.customer_id, release.images)
+    again -= set(answer["built_here"])
     wanted = tuple(image for image in release.images if image in again or image in answer["missing_images"])
     if release.image_ids:
         wanted = release.digests if answer["missing_images"] else ()
@@ -90,19 +93,27 @@ def upload(work: Work) -> str:
 
 def pull(work: Work) -> str:
     """Fetch the images, as a detached job that outlives this function."""
-    release = work.release
-    return work.detached(
-        "pull",
-        lambda name: kit.start_pull(
-            release.service_id,
-            work.job.fence,
-            job=name,
-            release=release.number,
-            images=work.job.pull,
-            wait_s=_WAIT_SECONDS,
-        ),
-        ImageUnavailable,
-    )
+    release, job = work.release, work.job
+    will_pull(job.customer_id, job.pull, work.logins)
+    try:
+        outcome = work.detached(
+            "pull",
+            lambda name: kit.start_pull(
+                release.service_id,
+                job.fence,
+                job=name,
+                release=release.number,
+                images=job.pull,
+                logins=work.logins or None,
+                wait_s=_WAIT_SECONDS,
+            ),
+            ImageUnavailable,
+        )
+    except ImageUnavailable as error:
+        raise explained(error, job.pull, work.logins) from error
+    if outcome == "done":
+        has_pulled(job.customer_id, job.pull, work.logins)
+    return outcome
 
 
 def up(work: Work) -> str:
