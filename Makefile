@@ -3,7 +3,7 @@ PORT ?= 8000
 STATE ?= .state
 PY = .venv/bin/python
 
-.PHONY: help install run test test-dry test-wet lint format clean-lab
+.PHONY: help install run test test-dry test-wet lint format clean-lab bench-placement bench-deploys
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,3 +35,9 @@ format:  ## put format and import order right
 
 clean-lab:  ## end lab hosts that a killed test run left behind
 	@$(PY) -m tests.lab down
+
+bench-placement: install  ## 1,000 creates at once over 20 simulated hosts: is anything promised twice?
+	@$(PY) -m bench.placement
+
+bench-deploys: install  ## 16 deploys at once on a lab host against 16 times `docker compose up -d`
+	@$(PY) -m bench.many_deploys
