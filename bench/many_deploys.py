@@ -23,9 +23,11 @@ from typing import Any
 from bench.deploy import Typist, _typist, ground
 from bench.figures import Spread, machine, table
 from bench.plane import BenchError, Panel
+from chalicelib.domain.words import parse_time
 from infra.local import images
 
 _AT_ONCE = 4
+_SETTINGS = {"SLIPWAY_DEFAULT_DISK_MB": "64"}  # a lab host's disk is small, and all of them shall be placed on it
 _LEAST_RATIO = 0.8
 _LIST_PAUSE_S = 0.02
 _IDLE_S = 3.0
@@ -36,6 +38,8 @@ services:
     image: {images.DEMO.reference}
     expose:
       - "8000"
+    cpus: 0.5
+    mem_limit: 128m
 """
 
 
@@ -48,6 +52,15 @@ class Measured:
     posted: list[float] = field(default_factory=list)
     listed_idle: list[float] = field(default_factory=list)
     listed_busy: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+
+    def note_stages(self, job: dict[str, Any]) -> None:
+        """Each step's own time as the job tells it, and all that passed between them."""
+        steps = [(step["name"], _moment(step["started_at"]), _moment(step["ended_at"])) for step in job["steps"]]
+        for name, started, ended in steps:
+            self.stages.setdefault(name, []).append((ended - started) * 1000)
+        between = (steps[-1][2] - steps[0][1]) * 1000 - sum((ended - started) * 1000 for _, started, ended in steps)
+        self.stages.setdefault("between steps, all together", []).append(between)
 
     def ratio(self, count: int) -> float:
         return _rate(self.deployed, count) / _rate(self.typed, count)
@@ -58,7 +71,7 @@ def main() -> int:
     parser.add_argument("--deploys", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    with ground() as (panel, host, host_id), _typist(host) as typist:
+    with ground(_SETTINGS) as (panel, host, host_id), _typist(host) as typist:
         print(machine(), flush=True)
         customer = panel.post("customers", {"name": "Bench"})["id"]
         wanted = {"customer_id": customer, "host_id": host_id, "deploy_method": "compose", "compose": _COMPOSE}
@@ -105,6 +118,8 @@ def _deployed(panel: Panel, wanted: dict[str, Any], count: int, measured: Measur
             jobs = [panel.finished(service["deploy_job_id"], 0.05, _JOB_S) for service in made]
             measured.deployed.append(time.perf_counter() - began)
         _all_succeeded(jobs)
+        for job in jobs:
+            measured.note_stages(job)
         if {panel.get(f"services/{service['id']}")["status"] for service in made} != {"running"}:
             raise BenchError("not all of the services run")
         removals = list(crowd.map(lambda one, service: one.delete(f"services/{service['id']}"), callers, made))
@@ -146,6 +161,10 @@ def _listing(panel: Panel, times: list[float]) -> Iterator[None]:
         asked.result()
 
 
+def _moment(text: str) -> float:
+    return parse_time(text).timestamp()
+
+
 def _rate(seconds: list[float], count: int) -> float:
     return count / statistics.median(seconds)
 
@@ -160,11 +179,13 @@ def _report(measured: Measured, count: int) -> str:
         ("GET /api/services meanwhile", Spread.of(measured.listed_busy)),
         ("GET /api/services, idle", Spread.of(measured.listed_idle)),
     ]
+    stages = [(name, Spread.of(values)) for name, values in measured.stages.items()]
     return (
         f"\n{table('until the last is done, s', rounds)}\n\n"
         f"typed {_rate(measured.typed, count):.2f} a second, deployed {_rate(measured.deployed, count):.2f} a second: "
         f"{measured.ratio(count):.2f} of the raw rate (at least {_LEAST_RATIO})\n\n"
-        f"{table('calls, ms', calls)}"
+        f"{table('calls, ms', calls)}\n\n"
+        f"{table('of a deploy, by stage, ms', stages)}"
     )
 
 
