@@ -32,6 +32,8 @@ from chalicelib.wiring import adapters
 # An app without a port or a health check of its own is believed when it has stayed up this long.
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
+_LONGEST_PAUSE = 1.0
+_TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
 # Short waits on the host notice a cancel soon; most commands end within one.
 _WAIT_SECONDS = 2
@@ -48,7 +50,8 @@ def admit(work: Work) -> str:
         before = adapters().slots.take(work.job.host_id, work.job.id, _is_over)
         return f"{before} before it" if before else None
 
-    if _poll(look, work.stop_if_told) is None:
+    # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
+    if _poll(look, work.stop_if_told, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
         return "done"
     work.say(f"waiting for its turn on the host: {before} before it")
     return "waiting"
@@ -332,14 +335,16 @@ def _patience(work: Work) -> int:
     return check.timeout_seconds if check else adapters().settings.health_timeout_seconds
 
 
-def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | None:
+def _poll(
+    look: Callable[[], str | None], stop: Callable[[], None], longest: Callable[[], float] = lambda: _LONGEST_PAUSE
+) -> str | None:
     """Look until nothing is wrong any more or the step's time is over; what was wrong last, or None."""
     deadline, pause = time.monotonic() + POLL_SECONDS, _FIRST_POLL_SECONDS
     while (problem := look()) is not None:
         if time.monotonic() + pause > deadline:
             return problem
         time.sleep(pause)
-        pause = min(pause * 1.6, 1.0)
+        pause = min(pause * 1.6, longest())
         stop()
     return None
 
