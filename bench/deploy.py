@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,12 +96,13 @@ def main() -> int:
 
 
 @contextmanager
-def ground() -> Iterator[tuple[Panel, LabHost, str]]:
-    """A plane with one ready host that holds the image."""
+def ground(more: Mapping[str, str] | None = None) -> Iterator[tuple[Panel, LabHost, str]]:
+    """A plane, with `more` settings, that has one ready host that holds the image."""
     settings = {
         "SLIPWAY_BASE_DOMAIN": "bench.test",
         "SLIPWAY_EDGE_IMAGE": images.EDGE.reference,
         "SLIPWAY_EDGE_HTTP_PORT": str(_EDGE_PORT),
+        **(more or {}),
     }
     with Lab() as lab, tempfile.TemporaryDirectory() as state:
         host = lab.host("bench")

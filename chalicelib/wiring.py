@@ -13,6 +13,7 @@ from chalicelib.store.jobs import JobStore
 from chalicelib.store.promises import Promises
 from chalicelib.store.rates import RateStore
 from chalicelib.store.records import Records
+from chalicelib.store.registries import RegistryStore
 from chalicelib.store.replies import ReplyStore
 from chalicelib.store.services import ServiceStore
 from chalicelib.store.slots import Slots
@@ -65,6 +66,10 @@ class Adapters:
     @cached_property
     def tokens(self) -> Records[Token]:
         return Records(self.table, "TOKENS", Token, "token")
+
+    @cached_property
+    def registries(self) -> RegistryStore:
+        return RegistryStore(self.table)
 
     @cached_property
     def templates(self) -> TemplateStore:

@@ -103,7 +103,7 @@ def change_customer(request: Request, customer_id: str) -> Answer:
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin")
 def delete_customer(request: Request, customer_id: str) -> Answer:
-    """Forget a customer that has no services; its tokens are revoked."""
+    """Forget a customer that has no services; its tokens are revoked and its registry credentials forgotten."""
     customer = adapters().customers.get(customer_id)
     request.must_match(customer.version)
     living = sorted(row["id"] for row in adapters().services.rows() if row["customer_id"] == customer_id)
@@ -115,7 +115,10 @@ def delete_customer(request: Request, customer_id: str) -> Answer:
         if token.customer_id == customer_id and token.revoked_at is None:
             adapters().tokens.change(token, revoked_at=now())
             forget(token.id)
+    # Before, so that what dies in between can be repeated; after, for one that was added in between.
+    adapters().registries.remove_of(customer_id)
     adapters().customers.remove(customer)
+    adapters().registries.remove_of(customer_id)
     return Answer(None, 204)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
+from chalicelib.deploy.logins import closed_to, explained, has_pulled, will_pull
 from chalicelib.deploy.work import POLL_SECONDS, Work
 from chalicelib.domain import compose
 from chalicelib.domain.errors import (
@@ -31,6 +32,8 @@ from chalicelib.wiring import adapters
 # An app without a port or a health check of its own is believed when it has stayed up this long.
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
+_LONGEST_PAUSE = 1.0
+_TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
 # Short waits on the host notice a cancel soon; most commands end within one.
 _WAIT_SECONDS = 2
@@ -48,7 +51,8 @@ def admit(work: Work) -> str:
         before = adapters().slots.take(work.job.host_id, work.job.id, _is_over)
         return f"{before} before it" if before else None
 
-    if _poll(look, work.stop_if_told) is None:
+    # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
+    if _poll(look, work.stop_if_told, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
         return "done"
     work.say(f"waiting for its turn on the host: {before} before it")
     return "waiting"
@@ -74,12 +78,14 @@ def preflight(work: Work) -> str:
 def upload(work: Work) -> str:
     """The release's files and networks on the host; what Compose makes of them there is judged once more.
 
-    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has. A release that
-    ran before runs with the very images it ran with, whatever their tags mean by now.
+    A redeploy pulls what it has, too: all but images that were built on the host, which no registry has. So does a
+    deploy of an image that another customer's login brought there. A release that ran before runs with the very images
+    it ran with, whatever their tags mean by now.
     """
     release = work.release
     answer = _put_there(work, release)
-    again = set(release.images) - set(answer["built_here"]) if work.job.pull_always else set()
+    again = set(release.images) if work.job.pull_always else closed_to(work.job.customer_id, release.images)
+    again -= set(answer["built_here"])
     wanted = tuple(image for image in release.images if image in again or image in answer["missing_images"])
     if release.image_ids:
         wanted = release.digests if answer["missing_images"] else ()
@@ -91,19 +97,27 @@ def upload(work: Work) -> str:
 
 def pull(work: Work) -> str:
     """Fetch the images, as a detached job that outlives this function."""
-    release = work.release
-    return work.detached(
-        "pull",
-        lambda name: kit.start_pull(
-            release.service_id,
-            work.job.fence,
-            job=name,
-            release=release.number,
-            images=work.job.pull,
-            wait_s=_WAIT_SECONDS,
-        ),
-        ImageUnavailable,
-    )
+    release, job = work.release, work.job
+    will_pull(job.customer_id, job.pull, work.logins)
+    try:
+        outcome = work.detached(
+            "pull",
+            lambda name: kit.start_pull(
+                release.service_id,
+                job.fence,
+                job=name,
+                release=release.number,
+                images=job.pull,
+                logins=work.logins or None,
+                wait_s=_WAIT_SECONDS,
+            ),
+            ImageUnavailable,
+        )
+    except ImageUnavailable as error:
+        raise explained(error, job.pull, work.logins) from error
+    if outcome == "done":
+        has_pulled(job.customer_id, job.pull, work.logins)
+    return outcome
 
 
 def up(work: Work) -> str:
@@ -331,14 +345,16 @@ def _patience(work: Work) -> int:
     return check.timeout_seconds if check else adapters().settings.health_timeout_seconds
 
 
-def _poll(look: Callable[[], str | None], stop: Callable[[], None]) -> str | None:
+def _poll(
+    look: Callable[[], str | None], stop: Callable[[], None], longest: Callable[[], float] = lambda: _LONGEST_PAUSE
+) -> str | None:
     """Look until nothing is wrong any more or the step's time is over; what was wrong last, or None."""
     deadline, pause = time.monotonic() + POLL_SECONDS, _FIRST_POLL_SECONDS
     while (problem := look()) is not None:
         if time.monotonic() + pause > deadline:
             return problem
         time.sleep(pause)
-        pause = min(pause * 1.6, 1.0)
+        pause = min(pause * 1.6, longest())
         stop()
     return None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.commands import kit
 from chalicelib.commands.command import Command
 from chalicelib.deploy import start
+from chalicelib.deploy.logins import logins_for
 from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Host
@@ -79,13 +80,19 @@ class Work:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """For the secrets of what runs and of what shall run."""
+        """For the secrets of what runs and of what shall run, and of what is pulled by."""
         service = adapters().services.find(self.job.service_id)
         if service is None:
             return Redactor(())
         numbers = {self.job.release, service.release} - {0}
         sources = [self.source(number) for number in sorted(numbers)]
-        return Redactor(secret for source in sources for secret in secret_values(source.variables, source.secret_names))
+        secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
+        return Redactor([*secrets, *(login["password"] for login in self.logins.values())])
+
+    @cached_property
+    def logins(self) -> dict[str, kit.Login]:
+        """The customer's logins at the registries of what this job pulls."""
+        return logins_for(self.job.customer_id, self.job.pull) if self.job.pull else {}
 
     def change_release(self, **changes: Any) -> None:
         """What was found out of the release while it was brought up."""

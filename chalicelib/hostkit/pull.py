@@ -10,6 +10,8 @@ from typing import Any
 from . import engine
 
 IDLE_S = 300  # a registry may take its time between two lines, not more
+HUB_NAMES = ("docker.io", "index.docker.io")
+HUB_SERVER = "https://index.docker.io/v1/"  # what `docker login` calls Docker Hub; newer engines compare it
 NOISE = ("Waiting", "Downloading", "Extracting", "Verifying Checksum", "Download complete", "Pulling fs layer")
 
 
@@ -43,7 +45,8 @@ def _credentials(reference: str, credentials: dict[str, Any]) -> dict[str, str]:
     known = credentials.get(registry_of(reference))
     if known is None:
         return {}
-    text = json.dumps({**known, "serveraddress": registry_of(reference)})
+    registry = registry_of(reference)
+    text = json.dumps({**known, "serveraddress": HUB_SERVER if registry in HUB_NAMES else registry})
     return {"X-Registry-Auth": base64.urlsafe_b64encode(text.encode()).decode()}
 
 

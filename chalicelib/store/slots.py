@@ -31,9 +31,12 @@ class Slots:
                 return working, waiting
             if job_id not in waiting:
                 waiting = [*waiting, job_id]
-            if len(working) >= self._at_once or waiting[0] != job_id:
-                working = [job for job in working if not is_over(job)]
-                waiting = [job for job in waiting if job == job_id or not is_over(job)]
+            if len(working) >= self._at_once:
+                # Each looks after the first in line, and that one after those at work: the line may be long.
+                while waiting[0] != job_id and is_over(waiting[0]):
+                    waiting = waiting[1:]
+                if waiting[0] == job_id:
+                    working = [job for job in working if not is_over(job)]
             while waiting and len(working) < self._at_once:
                 working, waiting = [*working, waiting[0]], waiting[1:]
             return working, waiting

@@ -13,6 +13,8 @@
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |
+| a customer's login at a registry | REGISTRIES | <id>           |
+| who pulled from a repository by a login | PULLED#<repository> | PULLED |
 | what one was promised        | PROMISED#<host or customer id> | PROMISED |
 | a service being removed     | REMOVALS      | <service id>    |
 | turns on a host             | SLOTS#<host id> | SLOTS         |

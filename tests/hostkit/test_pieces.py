@@ -1,5 +1,6 @@
 """The kit's reckoning, without a host."""
 
+import base64
 import io
 import json
 import multiprocessing
@@ -248,6 +249,23 @@ def test_ahost_name_is_routed(name: str) -> None:
 )
 def test_an_images_registry_is_read_from_its_name(reference: str, registry: str) -> None:
     assert pull.registry_of(reference) == registry
+
+
+@pytest.mark.parametrize(
+    ("reference", "server"),
+    [("app:1", "https://index.docker.io/v1/"), ("registry.lab:5000/app:1", "registry.lab:5000")],
+)
+def test_a_login_is_sent_for_its_registry_alone_and_named_as_docker_login_does(reference: str, server: str) -> None:
+    logins = {name: {"username": "ann", "password": name} for name in ("docker.io", "registry.lab:5000")}
+
+    (sent,) = pull._credentials(reference, logins).values()
+
+    assert json.loads(base64.urlsafe_b64decode(sent)) == {
+        "username": "ann",
+        "password": pull.registry_of(reference),
+        "serveraddress": server,
+    }
+    assert pull._credentials("ghcr.io/app:1", logins) == {}
 
 
 @pytest.mark.parametrize(

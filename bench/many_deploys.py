@@ -1,0 +1,193 @@
+"""16 deploys asked for at once on one host, against 16 times `docker compose up -d` typed over a warm SSH connection.
+
+Both run the same service from the same text, each on a network of its own, with its image present. What is typed goes
+four at a time, as many as a Docker host gains from; Slipway is asked for all at once and makes its own order. Timed
+from the first word until the last `up -d` returned, or until the last job was seen to have ended: by then each of ours
+was also judged, found healthy and answered HTTP through the edge. They take turns, and what they made is removed
+outside the timing. Meanwhile the list of services is asked for, again and again; the same on the idle host for
+comparison. Ends with 1 if deploys come less than 0.8 times as fast as what is typed.
+"""
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.deploy import Typist, _typist, ground
+from bench.figures import Spread, machine, table
+from bench.plane import BenchError, Panel
+from chalicelib.domain.words import parse_time
+from infra.local import images
+
+_AT_ONCE = 4
+_SETTINGS = {"SLIPWAY_DEFAULT_DISK_MB": "64"}  # a lab host's disk is small, and all of them shall be placed on it
+_LEAST_RATIO = 0.8
+_LIST_PAUSE_S = 0.02
+_IDLE_S = 3.0
+_JOB_S = 180.0
+_COMPOSE = f"""\
+services:
+  web:
+    image: {images.DEMO.reference}
+    expose:
+      - "8000"
+    cpus: 0.5
+    mem_limit: 128m
+"""
+
+
+@dataclass
+class Measured:
+    """Seconds for all of a round, one entry a round; milliseconds for each list."""
+
+    typed: list[float] = field(default_factory=list)
+    deployed: list[float] = field(default_factory=list)
+    posted: list[float] = field(default_factory=list)
+    listed_idle: list[float] = field(default_factory=list)
+    listed_busy: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+
+    def note_stages(self, job: dict[str, Any]) -> None:
+        """Each step's own time as the job tells it, and all that passed between them."""
+        steps = [(step["name"], _moment(step["started_at"]), _moment(step["ended_at"])) for step in job["steps"]]
+        for name, started, ended in steps:
+            self.stages.setdefault(name, []).append((ended - started) * 1000)
+        between = (steps[-1][2] - steps[0][1]) * 1000 - sum((ended - started) * 1000 for _, started, ended in steps)
+        self.stages.setdefault("between steps, all together", []).append(between)
+
+    def ratio(self, count: int) -> float:
+        return _rate(self.deployed, count) / _rate(self.typed, count)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.many_deploys", description=__doc__)
+    parser.add_argument("--deploys", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with ground(_SETTINGS) as (panel, host, host_id), _typist(host) as typist:
+        print(machine(), flush=True)
+        customer = panel.post("customers", {"name": "Bench"})["id"]
+        wanted = {"customer_id": customer, "host_id": host_id, "deploy_method": "compose", "compose": _COMPOSE}
+        measured = _run(panel, typist, wanted, arguments.deploys, arguments.rounds)
+    print(_report(measured, arguments.deploys))
+    return 0 if measured.ratio(arguments.deploys) >= _LEAST_RATIO else 1
+
+
+def _run(panel: Panel, typist: Typist, wanted: dict[str, Any], count: int, rounds: int) -> Measured:
+    measured = Measured()
+    for number in range(count):
+        typist.type(f"mkdir -p typed-{number} && cat > typed-{number}/compose.yaml <<'END'\n{_COMPOSE}END")
+    _typed(typist, _AT_ONCE)  # the first of each pays for caches
+    _deployed(panel, wanted, _AT_ONCE, Measured())
+    for _ in range(rounds):
+        measured.typed.append(_typed(typist, count))
+        _deployed(panel, wanted, count, measured)
+    with _listing(panel, measured.listed_idle):
+        time.sleep(_IDLE_S)
+    return measured
+
+
+def _typed(typist: Typist, count: int) -> float:
+    began = time.perf_counter()
+    _each(typist, count, "up -d")
+    took = time.perf_counter() - began
+    _each(typist, count, "down --volumes --timeout 1")
+    return took
+
+
+def _each(typist: Typist, count: int, words: str) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as hands:
+        lines = [f"cd typed-{number} && docker compose {words}" for number in range(count)]
+        list(hands.map(typist.type, lines))
+
+
+def _deployed(panel: Panel, wanted: dict[str, Any], count: int, measured: Measured) -> None:
+    callers = [Panel(panel.api, panel.token) for _ in range(count)]
+    names = [f"bench-{uuid.uuid4().hex[:8]}" for _ in callers]
+    with ThreadPoolExecutor(count) as crowd:
+        with _listing(panel, measured.listed_busy):
+            began = time.perf_counter()
+            made = list(crowd.map(lambda one, name: _posted(one, {**wanted, "name": name}, measured), callers, names))
+            jobs = [panel.finished(service["deploy_job_id"], 0.05, _JOB_S) for service in made]
+            measured.deployed.append(time.perf_counter() - began)
+        _all_succeeded(jobs)
+        for job in jobs:
+            measured.note_stages(job)
+        if {panel.get(f"services/{service['id']}")["status"] for service in made} != {"running"}:
+            raise BenchError("not all of the services run")
+        removals = list(crowd.map(lambda one, service: one.delete(f"services/{service['id']}"), callers, made))
+    _all_succeeded([panel.finished(job, 0.1, _JOB_S) for job in removals])
+
+
+def _posted(panel: Panel, wanted: dict[str, Any], measured: Measured) -> Any:
+    began = time.perf_counter()
+    made = panel.post("services", wanted)
+    measured.posted.append((time.perf_counter() - began) * 1000)
+    return made
+
+
+def _all_succeeded(jobs: list[Any]) -> None:
+    failed = [job for job in jobs if job["status"] != "succeeded"]
+    if failed:
+        raise BenchError(f"{len(failed)} of {len(jobs)} jobs ended otherwise, the first: {failed[0]}")
+
+
+@contextmanager
+def _listing(panel: Panel, times: list[float]) -> Iterator[None]:
+    """Ask for the list until the block is over, and note how long each answer took."""
+    over = threading.Event()
+
+    def ask() -> None:
+        asking = Panel(panel.api, panel.token)
+        while not over.is_set():
+            began = time.perf_counter()
+            asking.get("services")
+            times.append((time.perf_counter() - began) * 1000)
+            over.wait(_LIST_PAUSE_S)
+
+    with ThreadPoolExecutor(1) as asker:
+        asked = asker.submit(ask)
+        try:
+            yield
+        finally:
+            over.set()
+        asked.result()
+
+
+def _moment(text: str) -> float:
+    return parse_time(text).timestamp()
+
+
+def _rate(seconds: list[float], count: int) -> float:
+    return count / statistics.median(seconds)
+
+
+def _report(measured: Measured, count: int) -> str:
+    rounds = [
+        (f"{count} times `docker compose up -d`, {_AT_ONCE} at a time", Spread.of(measured.typed)),
+        (f"{count} deploys asked for at once", Spread.of(measured.deployed)),
+    ]
+    calls = [
+        ("POST /api/services", Spread.of(measured.posted)),
+        ("GET /api/services meanwhile", Spread.of(measured.listed_busy)),
+        ("GET /api/services, idle", Spread.of(measured.listed_idle)),
+    ]
+    stages = [(name, Spread.of(values)) for name, values in measured.stages.items()]
+    return (
+        f"\n{table('until the last is done, s', rounds)}\n\n"
+        f"typed {_rate(measured.typed, count):.2f} a second, deployed {_rate(measured.deployed, count):.2f} a second: "
+        f"{measured.ratio(count):.2f} of the raw rate (at least {_LEAST_RATIO})\n\n"
+        f"{table('calls, ms', calls)}\n\n"
+        f"{table('of a deploy, by stage, ms', stages)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
