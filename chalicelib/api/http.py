@@ -7,16 +7,17 @@ before a view runs (another content type, say) is put into the same shape by `in
 import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from chalice import Blueprint, CORSConfig, Response
 from chalice.app import Request as ChaliceRequest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from chalicelib.api import once, rates, trail, versions
+from chalicelib.api import once, rates, trail, versions, views
 from chalicelib.api.auth import caller_of
+from chalicelib.api.contract import Declared, More, Says
 from chalicelib.domain import errors
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import (
@@ -120,13 +121,27 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+# Every route of every room, for the contract.
+DECLARED: list[Declared] = []
+
+
 class Routes(Blueprint):
     """A Blueprint whose views take a `Request` and return a body or an `Answer`, and may raise any `SlipwayError`."""
 
     def on(
-        self, method: str, path: str, role: Role | None = "viewer"
+        self,
+        method: str,
+        path: str,
+        role: Role | None = "viewer",
+        *,
+        answers: Mapping[int, Says | type[BaseModel]],
+        **more: Unpack[More],
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token."""
+        """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token.
+
+        `answers` and `more`, the rest of `Declared`, are the route's part of the contract.
+        """
+        said = {status: says if isinstance(says, Says) else Says(says) for status, says in answers.items()}
         # One content type would have Chalice refuse others in its own words; ours are told by `Request.body`.
         register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}")
 
@@ -137,6 +152,7 @@ class Routes(Blueprint):
             answering.__name__ = view.__name__
             answering.__doc__ = view.__doc__
             register(answering)
+            DECLARED.append(Declared(method, path, role, view.__name__, view.__doc__ or "", said, **more))
             return view
 
         return decorate
@@ -243,15 +259,19 @@ def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Respons
     body = response.body
     if response.status_code >= 400 and isinstance(body, dict) and "Code" in body:  # noqa: PLR2004
         code = {400: "invalid_request", 404: "not_found", 405: "not_found", 415: "unsupported_media_type"}
-        response.body = _error_body(
-            code.get(response.status_code, "internal_error"), body.get("Message", ""), None, _new_id()
-        )
+        word = code.get(response.status_code, "internal_error")
+        response.body = _error_body(word, body.get("Message", ""), None, _new_id()).model_dump()
     return response
 
 
 def _reply(answer: Answer, code: str | None = None) -> Reply:
-    body = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
-    return Reply(status=answer.status, headers=answer.headers, body=body, code=code)
+    return Reply(status=answer.status, headers=answer.headers, body=_text(answer.body), code=code)
+
+
+def _text(body: Any) -> str:
+    if isinstance(body, BaseModel):
+        return body.model_dump_json(exclude_unset=True)
+    return "" if body is None else json.dumps(body, ensure_ascii=False)
 
 
 def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
@@ -277,8 +297,8 @@ def _refusal(error: SlipwayError, request_id: str) -> Reply:
     return _reply(answer, error.code)
 
 
-def _error_body(code: str, message: str, details: Any, request_id: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "details": details, "request_id": request_id}}
+def _error_body(code: str, message: str, details: Any, request_id: str) -> views.Error:
+    return views.Error(error=views.Problem(code=code, message=message, details=details, request_id=request_id))
 
 
 def _json(raw: bytes) -> Any:

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from chalicelib.api import views
+from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.domain.template import Expose, MinResources, Tag, Template, TemplateHealthCheck
 from chalicelib.domain.variable import OWN_FIELDS, SECRET_LENGTH, Text, Variable
@@ -52,36 +54,44 @@ class CreateTemplate(Template, WireIn):
         return Template.model_validate(self.model_dump())
 
 
-@routes.on("GET", "/templates")
-def list_templates(request: Request) -> Any:
+@routes.on("GET", "/templates", query=ListTemplates, answers={200: views.TemplatePage})
+def list_templates(request: Request) -> views.TemplatePage:
+    """Templates of the catalogue and of the operator, without their texts."""
     wanted = request.parameters(ListTemplates)
     search = (wanted.search or "").lower()
-    views = [
-        _view(template)
+    shown = [
+        views.TemplateRow(**_fields(template))
         for template in adapters().templates.all()
         if wanted.category in (None, template.category)
         and wanted.featured in (None, "true" if template.featured else "false")
         and search in " ".join((template.id, template.name, template.description, *template.tags)).lower()
     ]
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+    return views.TemplatePage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
-@routes.on("POST", "/templates", role="admin")
+@routes.on(
+    "POST",
+    "/templates",
+    role="admin",
+    body=CreateTemplate,
+    answers={201: Says(views.TemplateRow, ("Location",))},
+)
 def create_template(request: Request) -> Answer:
     """Add a template of the operator's own; its compose text is held to the policy that any service's is."""
     template = request.body(CreateTemplate).to_template()
     _check(template)
     adapters().templates.add(template)
-    return Answer(_view(template), 201, {"Location": f"/api/templates/{template.id}"})
+    return Answer(views.TemplateRow(**_fields(template)), 201, {"Location": f"/api/templates/{template.id}"})
 
 
-@routes.on("GET", "/templates/{template_id}")
-def get_template(request: Request, template_id: str) -> Any:
+@routes.on("GET", "/templates/{template_id}", answers={200: views.Template})
+def get_template(request: Request, template_id: str) -> views.Template:
+    """One template, with its compose text."""
     template = adapters().templates.get(template_id)
-    return {**_view(template), "compose": template.compose}
+    return views.Template(**_fields(template), compose=template.compose)
 
 
-@routes.on("DELETE", "/templates/{template_id}", role="admin")
+@routes.on("DELETE", "/templates/{template_id}", role="admin", answers={204: Says(None)})
 def delete_template(request: Request, template_id: str) -> Answer:
     """Remove a template of the operator's own. Services made from it go on: each has a copy of the text."""
     adapters().templates.remove(template_id)
@@ -99,7 +109,7 @@ def _check(template: Template) -> None:
     check(template, defaults)
 
 
-def _view(template: Template) -> dict[str, Any]:
+def _fields(template: Template) -> dict[str, Any]:
     """All but the compose text, with what is meant by what was left out."""
     view = template.model_dump(mode="json", exclude={"compose", "variables"})
     if template.healthcheck and template.expose:
