@@ -1,6 +1,6 @@
 """/customers and /tokens: who owns services, and who may call."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -142,7 +142,7 @@ def delete_customer(request: Request, customer_id: str) -> Answer:
 def list_tokens(request: Request) -> views.TokenPage:
     """Every token, oldest first, revoked ones too; never a token's text."""
     tokens = sorted(adapters().tokens.all(), key=lambda token: token.created_at)
-    shown = [views.Token(**_token_fields(token)) for token in tokens]
+    shown = [_token_view(token) for token in tokens]
     return views.TokenPage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
@@ -158,13 +158,14 @@ def create_token(request: Request) -> Answer:
         )
     token, text = new_token(wanted.name, wanted.role, wanted.customer_id, expires_at, now(), wanted.requests_per_minute)
     adapters().tokens.add(token)
-    return Answer(views.NewToken(**_token_fields(token), token=text), 201, {"Location": f"/api/tokens/{token.id}"})
+    told: views.NewToken = {**_token_view(token), "token": text}
+    return Answer(told, 201, {"Location": f"/api/tokens/{token.id}"})
 
 
 @routes.on("GET", "/tokens/{token_id}", role="admin", answers={200: views.Token})
 def get_token(request: Request, token_id: str) -> views.Token:
     """One token's record, without its text."""
-    return views.Token(**_token_fields(adapters().tokens.get(token_id)))
+    return _token_view(adapters().tokens.get(token_id))
 
 
 @routes.on("DELETE", "/tokens/{token_id}", role="admin", answers={204: Says(None)})
@@ -194,15 +195,28 @@ def _may_be_bound(wanted: CreateToken) -> None:
 def _customer_view(customer: Customer) -> views.Customer:
     limits = customer.limits
     return views.Customer(
-        **customer.model_dump(include={"id", "name", "email", "status", "created_at", "updated_at"}),
+        id=customer.id,
+        name=customer.name,
+        email=customer.email,
+        status=customer.status,
         limits=views.CustomerLimits(
             services=limits.services,
             cpu=None if limits.cpu_millis is None else limits.cpu_millis / 1000,
             memory_mb=limits.memory_mb,
         ),
+        created_at=customer.created_at,
+        updated_at=customer.updated_at,
     )
 
 
-def _token_fields(token: Token) -> dict[str, Any]:
-    shown = {"id", "name", "role", "customer_id", "created_at", "expires_at", "revoked_at", "requests_per_minute"}
-    return token.model_dump(include=shown)
+def _token_view(token: Token) -> views.Token:
+    return views.Token(
+        id=token.id,
+        name=token.name,
+        role=token.role,
+        customer_id=token.customer_id,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        requests_per_minute=token.requests_per_minute,
+    )

@@ -6,7 +6,7 @@ at the route: openapi.py knows it for all.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from pydantic import BaseModel
 
@@ -32,12 +32,12 @@ class Says:
     `instead` is a body that it may have instead of the first.
     """
 
-    body: type[BaseModel] | None
+    body: type[Any] | None
     headers: tuple[str, ...] = ()
-    instead: type[BaseModel] | None = None
+    instead: type[Any] | None = None
 
     @property
-    def bodies(self) -> tuple[type[BaseModel], ...]:
+    def bodies(self) -> tuple[type[Any], ...]:
         return tuple(body for body in (self.body, self.instead) if body)
 
 

@@ -1,5 +1,6 @@
 """/hosts: the Docker hosts that services run on."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -150,7 +151,7 @@ def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
     """What the host holds, by our labels, of services that live elsewhere or nowhere."""
     adapters().hosts.get(host_id)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]
-    orphans = [views.Orphan(service_id=service_id, **what) for service_id, what in found.items()]
+    orphans = [_orphan_view(service_id, what) for service_id, what in found.items()]
     return views.OrphanPage(data=orphans, total=len(orphans), page=1, per_page=len(orphans))
 
 
@@ -160,7 +161,7 @@ def sweep_host(request: Request, host_id: str) -> views.Swept:
     adapters().hosts.get(host_id)
     wanted = request.body(Sweep)
     swept = adapters().host_calls.ask("sweep", host_id=host_id, service_ids=wanted.service_ids)
-    return views.Swept.model_validate(swept)
+    return views.Swept(removed=swept["removed"], left=swept["left"])
 
 
 @routes.on("DELETE", "/hosts/{host_id}", role="admin", conditional=True, answers={204: Says(None)})
@@ -191,7 +192,19 @@ def _shown(host: Host) -> Answer:
     return Answer(_view(host), headers=etag(host.version))
 
 
+def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan:
+    return views.Orphan(
+        service_id=service_id,
+        containers=what.get("containers", []),
+        volumes=what.get("volumes", []),
+        networks=what.get("networks", []),
+        files=what.get("files", []),
+        routes=what.get("routes", []),
+    )
+
+
 def _view(host: Host) -> views.Host:
+    promise = capacity_view(host)
     return views.Host(
         id=host.id,
         name=host.name,
@@ -203,8 +216,9 @@ def _view(host: Host) -> views.Host:
         status=host.status,
         labels=host.labels,
         draining=host.draining,
-        **capacity_view(host),
-        problems=[views.HostProblem.model_validate(problem) for problem in host.problems],
+        capacity=promise["capacity"],
+        reserved=promise["reserved"],
+        problems=[views.HostProblem(check=problem["check"], message=problem["message"]) for problem in host.problems],
         facts=host.facts,
         checked_at=host.checked_at,
         created_at=host.created_at,

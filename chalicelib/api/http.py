@@ -134,7 +134,7 @@ class Routes(Blueprint):
         path: str,
         role: Role | None = "viewer",
         *,
-        answers: Mapping[int, Says | type[BaseModel]],
+        answers: Mapping[int, Says | type[Any]],
         **more: Unpack[More],
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token.
@@ -260,18 +260,13 @@ def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Respons
     if response.status_code >= 400 and isinstance(body, dict) and "Code" in body:  # noqa: PLR2004
         code = {400: "invalid_request", 404: "not_found", 405: "not_found", 415: "unsupported_media_type"}
         word = code.get(response.status_code, "internal_error")
-        response.body = _error_body(word, body.get("Message", ""), None, _new_id()).model_dump()
+        response.body = _error_body(word, body.get("Message", ""), None, _new_id())
     return response
 
 
 def _reply(answer: Answer, code: str | None = None) -> Reply:
-    return Reply(status=answer.status, headers=answer.headers, body=_text(answer.body), code=code)
-
-
-def _text(body: Any) -> str:
-    if isinstance(body, BaseModel):
-        return body.model_dump_json(exclude_unset=True)
-    return "" if body is None else json.dumps(body, ensure_ascii=False)
+    body = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
+    return Reply(status=answer.status, headers=answer.headers, body=body, code=code)
 
 
 def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:

@@ -1,6 +1,7 @@
 """/jobs: what a deploy did, is doing, and how to stop it."""
 
 import time
+from typing import Any
 
 from pydantic import Field
 
@@ -63,9 +64,15 @@ def _view(job: Job) -> views.Job:
         release=job.release or None,
         message=job.message,
         placement=job.placement or None,
-        error=views.JobError.model_validate(job.error) if job.error else None,
+        error=_error_view(job.error) if job.error else None,
         steps=[
-            views.JobStep(name=name, **step.model_dump())
+            views.JobStep(
+                name=name,
+                status=step.status,
+                started_at=step.started_at,
+                ended_at=step.ended_at,
+                message=step.message,
+            )
             for name, step in sorted(job.steps.items(), key=lambda pair: pair[1].started_at)
         ],
         cancel_requested=job.cancel_requested,
@@ -74,3 +81,8 @@ def _view(job: Job) -> views.Job:
         ended_at=job.ended_at,
         deadline=job.deadline,
     )
+
+
+def _error_view(error: dict[str, Any]) -> views.JobError:
+    told = views.JobError(code=error["code"], message=error["message"], details=error.get("details"))
+    return {**told, "step": error["step"]} if "step" in error else told

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from string import Formatter
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
 from chalicelib.api import views
 from chalicelib.api.contract import Declared, Says
 from chalicelib.api.http import DECLARED, MAX_BODY_BYTES, STATUS, Request, Routes
@@ -67,7 +69,7 @@ _TAGS: Final = {
 }
 
 
-class Contract(views.WireOut):
+class Contract(TypedDict):
     """An OpenAPI document."""
 
     openapi: str
@@ -82,24 +84,24 @@ class Contract(views.WireOut):
 @routes.on("GET", "/openapi.json", role=None, answers={200: Contract})
 def get_contract(request: Request) -> Contract:
     """This document: every call, what it takes and what it answers."""
-    return Contract(**document())
+    return document()
 
 
 @cache
-def document() -> Json:
+def document() -> Contract:
     """The contract of all routes that were declared until now."""
     schemas = _schemas(DECLARED)
     paths: dict[str, Json] = {}
     for route in sorted(DECLARED, key=lambda route: _place(route.path)):
         paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Slipway", "version": VERSION, "description": _ABOUT % MAX_BODY_BYTES},
-        "servers": [{"url": "/", "description": "Where this document was read"}],
-        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
-        "security": [{"token": []}],
-        "paths": paths,
-        "components": {
+    return Contract(
+        openapi="3.1.0",
+        info={"title": "Slipway", "version": VERSION, "description": _ABOUT % MAX_BODY_BYTES},
+        servers=[{"url": "/", "description": "Where this document was read"}],
+        tags=[{"name": name, "description": about} for name, about in _TAGS.items()],
+        security=[{"token": []}],
+        paths=paths,
+        components={
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token, as POST /api/tokens gave it."}
             },
@@ -110,7 +112,7 @@ def document() -> Json:
             "responses": {_refusal_name(status): _refusal(status) for status in sorted(set(STATUS.values()) - {500})},
             "schemas": schemas,
         },
-    }
+    )
 
 
 def refusals(route: Declared) -> list[int]:
@@ -225,12 +227,17 @@ def _ref(kind: str, name: str) -> Json:
 
 def _schemas(declared: Iterable[Declared]) -> Mapping[str, Json]:
     # The first to ask for the contract pays for the machinery that makes schemas.
-    from pydantic.json_schema import models_json_schema  # noqa: PLC0415
+    from pydantic import TypeAdapter  # noqa: PLC0415
 
     taken = [(route.body, "validation") for route in declared if route.body]
     told = [(body, "serialization") for route in declared for says in route.answers.values() for body in says.bodies]
-    wanted: Any = [*dict.fromkeys([*taken, *told, (views.Error, "serialization")])]
-    _, found = models_json_schema(wanted, ref_template="#/components/schemas/{model}", schema_generator=_generator())
+    wanted: Any = [
+        (model, mode, TypeAdapter[Any](model))
+        for model, mode in dict.fromkeys([*taken, *told, (views.Error, "serialization")])
+    ]
+    _, found = TypeAdapter.json_schemas(
+        wanted, ref_template="#/components/schemas/{model}", schema_generator=_generator()
+    )
     schemas: dict[str, Json] = found["$defs"]
     schemas["Problem"]["properties"]["code"]["enum"] = sorted({kind.code for kind in STATUS})
     return schemas

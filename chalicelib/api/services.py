@@ -28,7 +28,7 @@ from chalicelib.domain.job import Kind
 from chalicelib.domain.listing import Row, narrowed
 from chalicelib.domain.panel import Caller, Customer
 from chalicelib.domain.redaction import Redactor, looks_secret, secret_values
-from chalicelib.domain.service import Limits, Observation, Release, Service
+from chalicelib.domain.service import Event, Limits, Observation, Release, Service
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import DnsLabel, Time, finding, parse_time
 from chalicelib.wiring import adapters
@@ -375,7 +375,7 @@ def list_events(request: Request, service_id: str) -> views.EventPage:
     service = _service(service_id, request.caller)
     wanted = request.parameters(ListEvents)
     events, total = adapters().services.events(service.id, wanted.page, wanted.per_page)
-    data = [views.Event(**event.model_dump()) for event in events]
+    data = [_event_view(event) for event in events]
     return views.EventPage(data=data, total=total, page=wanted.page, per_page=wanted.per_page)
 
 
@@ -430,7 +430,7 @@ def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
     except Unavailable as error:
         start.end_for(adapters().jobs.get(job.id), error.code, error.message)
         raise
-    return Answer(views.ServiceSeen(id=service.id, **seen), 200, headers)
+    return Answer(views.ServiceSeen(id=service.id, status=seen["status"], message=seen["message"]), 200, headers)
 
 
 def _observed(service: Service) -> Observation | None:
@@ -492,6 +492,17 @@ def _row_view(row: Row, seen: Observation | None) -> views.ServiceRow:
     )
 
 
+def _event_view(event: Event) -> views.Event:
+    return views.Event(
+        id=event.id,
+        type=event.type,
+        status=event.status,
+        message=event.message,
+        timestamp=event.timestamp,
+        job_id=event.job_id,
+    )
+
+
 def _release_view(release: Release, service: Service) -> views.Release:
     return views.Release(
         number=release.number,
@@ -534,6 +545,17 @@ def _warnings(drafted: start.Draft) -> list[views.Finding]:
     ]
 
 
+def _resources_view(seen: Observation) -> views.Resources:
+    found = seen.resources()
+    return views.Resources(
+        cpu_usage=found["cpu_usage"],
+        cpu_limit=found["cpu_limit"],
+        memory_usage_mb=found["memory_usage_mb"],
+        memory_limit_mb=found["memory_limit_mb"],
+        storage_mb=found["storage_mb"],
+    )
+
+
 def _limits_view(limits: Limits) -> views.ServiceLimits:
     cpu = limits.cpu_millis / 1000 if limits.cpu_millis else None
     return views.ServiceLimits(cpu=cpu, memory_mb=limits.memory_mb)
@@ -561,7 +583,7 @@ def _view(service: Service, seen: Observation | None) -> views.Service:
         custom_domains=list(service.custom_domains),
         release=service.release or None,
         limits=_limits_view(service.limits),
-        resources=views.Resources(**(seen or Observation(measured_at="")).resources()),
+        resources=_resources_view(seen or Observation(measured_at="")),
         health=views.ServiceHealth(
             status=seen.health if seen else "unknown",
             last_check=seen.measured_at if seen else None,

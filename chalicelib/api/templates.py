@@ -1,6 +1,6 @@
 """/templates: what can be deployed by name."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,6 @@ routes = Routes(__name__)
 
 # JSON has lists where a frozen noun has tuples; nothing else is converted.
 _a_list = Field(strict=False)
-_FOR_ALL = ("name", "label", "description", "placeholder", "type", "required", "default")
 
 
 class ListTemplates(WireIn):
@@ -60,7 +59,7 @@ def list_templates(request: Request) -> views.TemplatePage:
     wanted = request.parameters(ListTemplates)
     search = (wanted.search or "").lower()
     shown = [
-        views.TemplateRow(**_fields(template))
+        _view(template)
         for template in adapters().templates.all()
         if wanted.category in (None, template.category)
         and wanted.featured in (None, "true" if template.featured else "false")
@@ -81,14 +80,14 @@ def create_template(request: Request) -> Answer:
     template = request.body(CreateTemplate).to_template()
     _check(template)
     adapters().templates.add(template)
-    return Answer(views.TemplateRow(**_fields(template)), 201, {"Location": f"/api/templates/{template.id}"})
+    return Answer(_view(template), 201, {"Location": f"/api/templates/{template.id}"})
 
 
 @routes.on("GET", "/templates/{template_id}", answers={200: views.Template})
 def get_template(request: Request, template_id: str) -> views.Template:
     """One template, with its compose text."""
     template = adapters().templates.get(template_id)
-    return views.Template(**_fields(template), compose=template.compose)
+    return {**_view(template), "compose": template.compose}
 
 
 @routes.on("DELETE", "/templates/{template_id}", role="admin", answers={204: Says(None)})
@@ -109,16 +108,40 @@ def _check(template: Template) -> None:
     check(template, defaults)
 
 
-def _fields(template: Template) -> dict[str, Any]:
+def _view(template: Template) -> views.TemplateRow:
     """All but the compose text, with what is meant by what was left out."""
-    view = template.model_dump(mode="json", exclude={"compose", "variables"})
-    if template.healthcheck and template.expose:
-        view["healthcheck"]["port"] = template.healthcheck.port or template.expose.port
-    return {**view, "variables": [_variable_view(variable) for variable in template.variables]}
+    expose, check, needs = template.expose, template.healthcheck, template.min_resources
+    return views.TemplateRow(
+        id=template.id,
+        name=template.name,
+        description=template.description,
+        category=template.category,
+        tags=list(template.tags),
+        featured=template.featured,
+        expose=views.TemplateExpose(service=expose.service, port=expose.port, protocol=expose.protocol)
+        if expose
+        else None,
+        healthcheck=views.TemplateHealthCheck(
+            path=check.path, port=check.port or (expose.port if expose else None), timeout_seconds=check.timeout_seconds
+        )
+        if check
+        else None,
+        min_resources=views.TemplateMinResources(cpu=needs.cpu, memory_mb=needs.memory_mb, storage_mb=needs.storage_mb),
+        variables=[_variable_view(variable) for variable in template.variables],
+    )
 
 
-def _variable_view(variable: Variable) -> dict[str, Any]:
-    view = variable.model_dump(mode="json", include={*_FOR_ALL, *OWN_FIELDS[variable.type]})
+def _variable_view(variable: Variable) -> views.TemplateVariable:
+    own = variable.model_dump(mode="json", include=set(OWN_FIELDS[variable.type]))
     if variable.type == "secret":
-        view |= {"length": variable.length or SECRET_LENGTH, "charset": variable.charset or "alnum"}
-    return view
+        own |= {"length": variable.length or SECRET_LENGTH, "charset": variable.charset or "alnum"}
+    told = views.TemplateVariable(
+        name=variable.name,
+        label=variable.label,
+        description=variable.description,
+        placeholder=variable.placeholder,
+        type=variable.type,
+        required=variable.required,
+        default=variable.default,
+    )
+    return {**told, **own}  # type: ignore[typeddict-item]  # which of the rest there are depends on its type

@@ -1,11 +1,13 @@
 """What leaves the building: every answer's shape, once, for the views that fill it and the contract that tells it.
 
-A field with a default is one that an answer may lack. Nothing is computed here; each route's module fills its own.
+Typed dictionaries, not models: the type checker holds the views to them, a cold start does not pay for 60 classes that
+check what we made ourselves, and the tests hold every answer to the contract made of them.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from typing_extensions import TypedDict  # typing's own cannot be read by pydantic before Python 3.12
 
 from chalicelib.domain.job import JobStatus, Kind
 from chalicelib.domain.panel import Role
@@ -14,23 +16,13 @@ from chalicelib.domain.variable import Type
 from chalicelib.domain.words import AnsweredTime as Time
 
 
-def _open(schema: dict[str, Any]) -> None:
-    """A view that says too much is a mistake here; a client that is told more one day shall not break."""
-    schema.pop("additionalProperties", None)
+class Page(TypedDict):
+    total: Annotated[int, Field(ge=0)]
+    page: Annotated[int, Field(ge=1)]
+    per_page: Annotated[int, Field(ge=0)]
 
 
-class WireOut(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, json_schema_extra=_open)
-
-
-class Page(WireOut):
-    data: list[Any]
-    total: int = Field(ge=0)
-    page: int = Field(ge=1)
-    per_page: int = Field(ge=0)
-
-
-class Problem(WireOut):
+class Problem(TypedDict):
     """`details`: a list of findings for wrong fields, an object where there is more to say, else null."""
 
     code: str
@@ -39,13 +31,13 @@ class Problem(WireOut):
     request_id: str
 
 
-class Error(WireOut):
+class Error(TypedDict):
     """The one shape of every refusal."""
 
     error: Problem
 
 
-class Finding(WireOut):
+class Finding(TypedDict):
     path: str
     rule: str
     message: str
@@ -54,7 +46,7 @@ class Finding(WireOut):
 # Services
 
 
-class RowResources(WireOut):
+class RowResources(TypedDict):
     """As last measured; null: not known."""
 
     cpu_usage: float | None
@@ -62,7 +54,7 @@ class RowResources(WireOut):
     memory_limit_mb: int | None
 
 
-class Resources(WireOut):
+class Resources(TypedDict):
     """As measured, `cpu_*` in cores; null: not known."""
 
     cpu_usage: float | None
@@ -72,21 +64,21 @@ class Resources(WireOut):
     storage_mb: int | None
 
 
-class ServiceHealth(WireOut):
+class ServiceHealth(TypedDict):
     status: Literal["healthy", "unhealthy", "starting", "stopped", "unknown"]
     last_check: Time | None
     consecutive_failures: int
     message: str
 
 
-class ServiceLimits(WireOut):
+class ServiceLimits(TypedDict):
     """Of each container whose author gave none; null: the installation's."""
 
     cpu: float | None
     memory_mb: int | None
 
 
-class ServiceRow(WireOut):
+class ServiceRow(TypedDict):
     id: str
     name: str
     status: Status
@@ -103,7 +95,7 @@ class ServicePage(Page):
     data: list[ServiceRow]
 
 
-class Service(WireOut):
+class Service(TypedDict):
     """Secrets among `variables` are shown as `********`. `release` is the one that runs."""
 
     id: str
@@ -127,7 +119,7 @@ class Service(WireOut):
     deployed_at: Time | None
 
 
-class ServiceCreated(WireOut):
+class ServiceCreated(TypedDict):
     id: str
     name: str
     status: Status
@@ -136,20 +128,20 @@ class ServiceCreated(WireOut):
     warnings: list[Finding]
 
 
-class ServiceChanging(WireOut):
+class ServiceChanging(TypedDict):
     id: str
     status: Status
     deploy_job_id: str
     warnings: list[Finding]
 
 
-class ServiceDeploying(WireOut):
+class ServiceDeploying(TypedDict):
     id: str
     status: Status
     deploy_job_id: str
 
 
-class ServiceSeen(WireOut):
+class ServiceSeen(TypedDict):
     """What the host showed after a start, stop or restart."""
 
     id: str
@@ -157,7 +149,7 @@ class ServiceSeen(WireOut):
     message: str
 
 
-class ServicePending(WireOut):
+class ServicePending(TypedDict):
     """The host is still at it; the job tells how it ends."""
 
     id: str
@@ -166,20 +158,20 @@ class ServicePending(WireOut):
     deploy_job_id: str
 
 
-class PublishedPort(WireOut):
+class PublishedPort(TypedDict):
     ip: str
     port: int
     protocol: str
 
 
-class PlanLimits(WireOut):
+class PlanLimits(TypedDict):
     """The sums of all containers' limits."""
 
     cpu: float
     memory_mb: int
 
 
-class Plan(WireOut):
+class Plan(TypedDict):
     """What would run, secrets redacted, and in `diff` how it differs from what does."""
 
     name: str
@@ -194,7 +186,7 @@ class Plan(WireOut):
     warnings: list[Finding]
 
 
-class Release(WireOut):
+class Release(TypedDict):
     number: int
     state: Literal["pending", "good", "failed"]
     running: bool
@@ -208,19 +200,19 @@ class ReleasePage(Page):
     data: list[Release]
 
 
-class LogEntry(WireOut):
+class LogEntry(TypedDict):
     timestamp: Time
     stream: Literal["stdout", "stderr"]
     message: str
     container: str
 
 
-class Logs(WireOut):
+class Logs(TypedDict):
     logs: list[LogEntry]
     truncated: bool
 
 
-class Event(WireOut):
+class Event(TypedDict):
     id: str
     type: Literal["deploy", "lifecycle", "health", "domain"]
     status: str
@@ -236,7 +228,7 @@ class EventPage(Page):
 # Jobs
 
 
-class JobStep(WireOut):
+class JobStep(TypedDict):
     name: str
     status: Literal["running", "succeeded", "failed"]
     started_at: Time
@@ -244,16 +236,16 @@ class JobStep(WireOut):
     message: str
 
 
-class JobError(WireOut):
+class JobError(TypedDict):
     """`step`: the one that failed, where one did."""
 
     code: str
     message: str
     details: Any
-    step: str | None = None
+    step: NotRequired[str | None]
 
 
-class Job(WireOut):
+class Job(TypedDict):
     id: str
     service_id: str
     service_name: str
@@ -276,12 +268,12 @@ class Job(WireOut):
 # Hosts
 
 
-class HostProblem(WireOut):
+class HostProblem(TypedDict):
     check: str
     message: str
 
 
-class HostCapacity(WireOut):
+class HostCapacity(TypedDict):
     """What may be promised of the host, in all."""
 
     cpu: float
@@ -289,7 +281,7 @@ class HostCapacity(WireOut):
     disk_mb: int
 
 
-class HostReserved(WireOut):
+class HostReserved(TypedDict):
     """What is promised of the host."""
 
     cpu: float
@@ -298,7 +290,7 @@ class HostReserved(WireOut):
     services: int
 
 
-class Host(WireOut):
+class Host(TypedDict):
     """`facts` are what its last check found; `capacity` is null before the first."""
 
     id: str
@@ -324,22 +316,22 @@ class HostPage(Page):
     data: list[Host]
 
 
-class Orphan(WireOut):
+class Orphan(TypedDict):
     """What a host holds of a service that lives elsewhere or nowhere."""
 
     service_id: str
-    containers: list[str] = []
-    volumes: list[str] = []
-    networks: list[str] = []
-    files: list[str] = []
-    routes: list[str] = []
+    containers: list[str]
+    volumes: list[str]
+    networks: list[str]
+    files: list[str]
+    routes: list[str]
 
 
 class OrphanPage(Page):
     data: list[Orphan]
 
 
-class LeftOver(WireOut):
+class LeftOver(TypedDict):
     """What could not be removed."""
 
     containers: list[str]
@@ -349,7 +341,7 @@ class LeftOver(WireOut):
     route: bool
 
 
-class Swept(WireOut):
+class Swept(TypedDict):
     removed: list[str]
     left: dict[str, LeftOver]
 
@@ -357,7 +349,7 @@ class Swept(WireOut):
 # Customers and tokens
 
 
-class CustomerLimits(WireOut):
+class CustomerLimits(TypedDict):
     """Of all the customer's services together; null: not limited."""
 
     services: int | None
@@ -365,7 +357,7 @@ class CustomerLimits(WireOut):
     memory_mb: int | None
 
 
-class Customer(WireOut):
+class Customer(TypedDict):
     id: str
     name: str
     email: str | None
@@ -379,7 +371,7 @@ class CustomerPage(Page):
     data: list[Customer]
 
 
-class Token(WireOut):
+class Token(TypedDict):
     id: str
     name: str
     role: Role
@@ -403,7 +395,7 @@ class NewToken(Token):
 # Templates
 
 
-class TemplateVariable(WireOut):
+class TemplateVariable(TypedDict):
     """Beside what every variable has: what its type knows."""
 
     name: str
@@ -413,33 +405,33 @@ class TemplateVariable(WireOut):
     type: Type
     required: bool
     default: str | None
-    pattern: str | None = None
-    min: int | None = None
-    max: int | None = None
-    options: list[str] = []
-    length: int = 0
-    charset: Literal["alnum", "hex"] = "alnum"
+    pattern: NotRequired[str | None]
+    min: NotRequired[int | None]
+    max: NotRequired[int | None]
+    options: NotRequired[list[str]]
+    length: NotRequired[int]
+    charset: NotRequired[Literal["alnum", "hex"]]
 
 
-class TemplateExpose(WireOut):
+class TemplateExpose(TypedDict):
     service: str
     port: int
     protocol: Literal["http"]
 
 
-class TemplateHealthCheck(WireOut):
+class TemplateHealthCheck(TypedDict):
     path: str
     port: int | None
     timeout_seconds: int
 
 
-class TemplateMinResources(WireOut):
+class TemplateMinResources(TypedDict):
     cpu: float
     memory_mb: int
     storage_mb: int
 
 
-class TemplateRow(WireOut):
+class TemplateRow(TypedDict):
     id: str
     name: str
     description: str
@@ -463,7 +455,7 @@ class Template(TemplateRow):
 # Audit trail and health
 
 
-class AuditLine(WireOut):
+class AuditLine(TypedDict):
     """`status` null: begun, and how it ended was never told."""
 
     id: str
@@ -487,5 +479,5 @@ class AuditPage(Page):
     data: list[AuditLine]
 
 
-class Alive(WireOut):
+class Alive(TypedDict):
     status: Literal["ok"]
