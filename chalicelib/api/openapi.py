@@ -38,7 +38,8 @@ _HEADERS: Final[dict[str, tuple[str, Json]]] = {
     "X-Request-Id": ("The request's id, as the log has it.", {"type": "string"}),
 }
 _LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-_OWN_HEADERS: Final[dict[int, tuple[str, ...]]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+# The door's own refusals; all others below 500 are answers that an Idempotency-Key has repeated.
+_OWN_HEADERS: Final[dict[int, tuple[str, ...]]] = {401: ("WWW-Authenticate",), 403: (), 429: ("Retry-After",)}
 _PARAMETERS: Final[dict[str, Json]] = {
     "If-Match": {
         "description": "Do it only if it still has one of these versions, as ETag told it.",
@@ -198,10 +199,11 @@ def _answer(status: int, says: Says, more: tuple[str, ...]) -> Json:
 
 def _refusal(status: int) -> Json:
     codes = sorted(kind.code for kind, number in STATUS.items() if number == status)
+    own = _OWN_HEADERS.get(status, ("Idempotency-Replayed",) if status < 500 else ())  # noqa: PLR2004
     described = f"{HTTPStatus(status).phrase}: {', '.join(f'`{code}`' for code in dict.fromkeys(codes))}"
     return {
         "description": described,
-        "headers": _headers(*_OWN_HEADERS.get(status, ()), *_LIMITS),
+        "headers": _headers(*own, *_LIMITS),
         **_content(views.Error),
     }
 
@@ -229,7 +231,7 @@ def _schemas(declared: Iterable[Declared]) -> Mapping[str, Json]:
     # The first to ask for the contract pays for the machinery that makes schemas.
     from pydantic import TypeAdapter  # noqa: PLC0415
 
-    taken = [(route.body, "validation") for route in declared if route.body]
+    taken: list[tuple[Any, str]] = [(route.body, "validation") for route in declared if route.body]
     told = [(body, "serialization") for route in declared for says in route.answers.values() for body in says.bodies]
     wanted: Any = [
         (model, mode, TypeAdapter[Any](model))
