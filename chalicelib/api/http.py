@@ -142,8 +142,9 @@ class Routes(Blueprint):
         `answers` and `more`, the rest of `Declared`, are the route's part of the contract.
         """
         said = {status: says if isinstance(says, Says) else Says(says) for status, says in answers.items()}
-        # One content type would have Chalice refuse others in its own words; ours are told by `Request.body`.
-        register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}")
+        # Chalice would refuse other content types than JSON before it is known who calls, even where no body is read;
+        # ours are told by `Request.body`.
+        register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}", content_types=[])
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             def answering(**parameters: str) -> Response:

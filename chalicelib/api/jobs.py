@@ -27,8 +27,8 @@ class WaitForJob(WireIn):
 @routes.on("GET", "/jobs/{job_id}", query=WaitForJob, answers={200: views.Job})
 def get_job(request: Request, job_id: str) -> views.Job:
     """The job; `wait=n` holds the answer until it changes or n seconds have passed."""
-    wanted = request.parameters(WaitForJob)
     job = first = _job(job_id, request.caller)
+    wanted = request.parameters(WaitForJob)
     deadline = time.monotonic() + wanted.wait
     while not job.is_over and job.version == first.version and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
