@@ -4,7 +4,7 @@ import logging
 
 from chalice import Chalice
 
-from chalicelib.api import accounts, audit, health, hosts, jobs, registries, services, templates
+from chalicelib.api import accounts, audit, health, hosts, jobs, openapi, registries, services, templates
 from chalicelib.api.http import in_our_shape
 from chalicelib.deploy.functions import functions
 
@@ -12,6 +12,6 @@ app = Chalice(app_name="slipway", configure_logs=False)
 logging.getLogger("slipway").setLevel(logging.INFO)
 app.register_middleware(in_our_shape, "http")
 
-for room in (services, jobs, hosts, accounts, registries, templates, audit, health):
+for room in (services, jobs, hosts, accounts, registries, templates, audit, health, openapi):
     app.register_blueprint(room.routes, url_prefix="/api")
 app.register_blueprint(functions)

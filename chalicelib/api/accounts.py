@@ -1,10 +1,12 @@
 """/customers and /tokens: who owns services, and who may call."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from chalicelib.api import views
 from chalicelib.api.auth import forget, must_see
+from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.start import enforce_suspensions
@@ -51,15 +53,23 @@ class CreateToken(WireIn):
     requests_per_minute: int | None = Field(None, ge=0, le=1_000_000)
 
 
-@routes.on("GET", "/customers")
-def list_customers(request: Request) -> Any:
+@routes.on("GET", "/customers", answers={200: views.CustomerPage})
+def list_customers(request: Request) -> views.CustomerPage:
+    """Every customer that the caller may see, oldest first."""
     customers = [customer for customer in adapters().customers.all() if request.caller.may_see(customer.id)]
-    views = [_customer_view(customer) for customer in sorted(customers, key=lambda customer: customer.created_at)]
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+    shown = [_customer_view(customer) for customer in sorted(customers, key=lambda customer: customer.created_at)]
+    return views.CustomerPage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
-@routes.on("POST", "/customers", role="admin")
+@routes.on(
+    "POST",
+    "/customers",
+    role="admin",
+    body=CreateCustomer,
+    answers={201: Says(views.Customer, ("Location", "ETag"))},
+)
 def create_customer(request: Request) -> Answer:
+    """Add a customer, whom services are deployed for."""
     wanted = request.body(CreateCustomer)
     moment = now()
     customer = Customer(
@@ -76,15 +86,24 @@ def create_customer(request: Request) -> Answer:
     )
 
 
-@routes.on("GET", "/customers/{customer_id}")
+@routes.on("GET", "/customers/{customer_id}", answers={200: Says(views.Customer, ("ETag",))})
 def get_customer(request: Request, customer_id: str) -> Answer:
+    """One customer."""
     must_see(request.caller, customer_id, "customer")
     customer = adapters().customers.get(customer_id)
     return Answer(_customer_view(customer), headers=etag(customer.version))
 
 
-@routes.on("PATCH", "/customers/{customer_id}", role="admin")
+@routes.on(
+    "PATCH",
+    "/customers/{customer_id}",
+    role="admin",
+    body=ChangeCustomer,
+    conditional=True,
+    answers={200: Says(views.Customer, ("ETag",))},
+)
 def change_customer(request: Request, customer_id: str) -> Answer:
+    """Change a customer. The services of one that is suspended are stopped, and start again when it is active."""
     customer = adapters().customers.get(customer_id)
     request.must_match(customer.version)
     wanted = request.body(ChangeCustomer)
@@ -101,7 +120,7 @@ def change_customer(request: Request, customer_id: str) -> Answer:
     return Answer(_customer_view(changed), headers=etag(changed.version))
 
 
-@routes.on("DELETE", "/customers/{customer_id}", role="admin")
+@routes.on("DELETE", "/customers/{customer_id}", role="admin", conditional=True, answers={204: Says(None)})
 def delete_customer(request: Request, customer_id: str) -> Answer:
     """Forget a customer that has no services; its tokens are revoked and its registry credentials forgotten."""
     customer = adapters().customers.get(customer_id)
@@ -122,13 +141,15 @@ def delete_customer(request: Request, customer_id: str) -> Answer:
     return Answer(None, 204)
 
 
-@routes.on("GET", "/tokens", role="admin")
-def list_tokens(request: Request) -> Any:
-    views = [_token_view(token) for token in sorted(adapters().tokens.all(), key=lambda token: token.created_at)]
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+@routes.on("GET", "/tokens", role="admin", answers={200: views.TokenPage})
+def list_tokens(request: Request) -> views.TokenPage:
+    """Every token, oldest first, revoked ones too; never a token's text."""
+    tokens = sorted(adapters().tokens.all(), key=lambda token: token.created_at)
+    shown = [_token_view(token) for token in tokens]
+    return views.TokenPage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
-@routes.on("POST", "/tokens", role="admin")
+@routes.on("POST", "/tokens", role="admin", body=CreateToken, answers={201: Says(views.NewToken, ("Location",))})
 def create_token(request: Request) -> Answer:
     """A new token. Its text is in this answer and nowhere else."""
     wanted = request.body(CreateToken)
@@ -140,15 +161,17 @@ def create_token(request: Request) -> Answer:
         )
     token, text = new_token(wanted.name, wanted.role, wanted.customer_id, expires_at, now(), wanted.requests_per_minute)
     adapters().tokens.add(token)
-    return Answer({**_token_view(token), "token": text}, 201, {"Location": f"/api/tokens/{token.id}"})
+    told: views.NewToken = {**_token_view(token), "token": text}
+    return Answer(told, 201, {"Location": f"/api/tokens/{token.id}"})
 
 
-@routes.on("GET", "/tokens/{token_id}", role="admin")
-def get_token(request: Request, token_id: str) -> Any:
+@routes.on("GET", "/tokens/{token_id}", role="admin", answers={200: views.Token})
+def get_token(request: Request, token_id: str) -> views.Token:
+    """One token's record, without its text."""
     return _token_view(adapters().tokens.get(token_id))
 
 
-@routes.on("DELETE", "/tokens/{token_id}", role="admin")
+@routes.on("DELETE", "/tokens/{token_id}", role="admin", answers={204: Says(None)})
 def revoke_token(request: Request, token_id: str) -> Answer:
     """Revoke a token: it stops working everywhere within 15 s. Its record stays."""
     token = adapters().tokens.get(token_id)
@@ -172,18 +195,31 @@ def _may_be_bound(wanted: CreateToken) -> None:
         ) from None
 
 
-def _customer_view(customer: Customer) -> dict[str, Any]:
+def _customer_view(customer: Customer) -> views.Customer:
     limits = customer.limits
-    return {
-        **customer.model_dump(include={"id", "name", "email", "status", "created_at", "updated_at"}),
-        "limits": {
-            "services": limits.services,
-            "cpu": None if limits.cpu_millis is None else limits.cpu_millis / 1000,
-            "memory_mb": limits.memory_mb,
-        },
-    }
+    return views.Customer(
+        id=customer.id,
+        name=customer.name,
+        email=customer.email,
+        status=customer.status,
+        limits=views.CustomerLimits(
+            services=limits.services,
+            cpu=None if limits.cpu_millis is None else limits.cpu_millis / 1000,
+            memory_mb=limits.memory_mb,
+        ),
+        created_at=customer.created_at,
+        updated_at=customer.updated_at,
+    )
 
 
-def _token_view(token: Token) -> dict[str, Any]:
-    shown = {"id", "name", "role", "customer_id", "created_at", "expires_at", "revoked_at", "requests_per_minute"}
-    return token.model_dump(include=shown)
+def _token_view(token: Token) -> views.Token:
+    return views.Token(
+        id=token.id,
+        name=token.name,
+        role=token.role,
+        customer_id=token.customer_id,
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        requests_per_minute=token.requests_per_minute,
+    )

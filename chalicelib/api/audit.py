@@ -1,10 +1,10 @@
 """/audit: who asked for which change, when, and from where."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pydantic import Field
 
+from chalicelib.api import views
 from chalicelib.api.http import Request, Routes, WireIn
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import ValidationFailed
@@ -24,8 +24,8 @@ class ListAudit(WireIn):
     until: Time | None = None
 
 
-@routes.on("GET", "/audit", role="admin")
-def list_audit(request: Request) -> Any:
+@routes.on("GET", "/audit", role="admin", query=ListAudit, answers={200: views.AuditPage})
+def list_audit(request: Request) -> views.AuditPage:
     """Newest first; without `since`, the seven days before `until` (now)."""
     wanted = request.parameters(ListAudit)
     until = min(parse_time(wanted.until), datetime.now(UTC)) if wanted.until else datetime.now(UTC)
@@ -33,29 +33,26 @@ def list_audit(request: Request) -> Any:
     if wanted.since and wanted.until and since > parse_time(wanted.until):
         raise ValidationFailed("since is after until", [finding("since", "after-until", "must not be after until")])
     entries, total = adapters().audit.page(since, until, wanted.page, wanted.per_page, wanted.token_id)
-    return {
-        "data": [_view(entry) for entry in entries],
-        "total": total,
-        "page": wanted.page,
-        "per_page": wanted.per_page,
-    }
+    return views.AuditPage(
+        data=[_view(entry) for entry in entries], total=total, page=wanted.page, per_page=wanted.per_page
+    )
 
 
-def _view(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "timestamp": entry.at,
-        "token_id": entry.token_id,
-        "token_name": entry.token_name,
-        "role": entry.role,
-        "method": entry.method,
-        "path": entry.path,
-        "object_id": entry.object_id,
-        "dry_run": entry.dry_run,
-        "status": entry.status,
-        "code": entry.code,
-        "job_id": entry.job_id,
-        "replayed": entry.replayed,
-        "source_ip": entry.source_ip,
-        "request_id": entry.request_id,
-    }
+def _view(entry: AuditEntry) -> views.AuditLine:
+    return views.AuditLine(
+        id=entry.id,
+        timestamp=entry.at,
+        token_id=entry.token_id,
+        token_name=entry.token_name,
+        role=entry.role,
+        method=entry.method,
+        path=entry.path,
+        object_id=entry.object_id,
+        dry_run=entry.dry_run,
+        status=entry.status,
+        code=entry.code,
+        job_id=entry.job_id,
+        replayed=entry.replayed,
+        source_ip=entry.source_ip,
+        request_id=entry.request_id,
+    )

@@ -1,10 +1,13 @@
 """/hosts: the Docker hosts that services run on."""
 
 import base64
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from chalicelib.api import views
+from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
@@ -15,6 +18,8 @@ from chalicelib.domain.words import DnsLabel, finding, new_id, now
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
+
+_SHOWN = Says(views.Host, ("ETag",))
 
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
@@ -72,13 +77,21 @@ class ChangeHost(WireIn):
         return self
 
 
-@routes.on("GET", "/hosts", role="admin")
-def list_hosts(request: Request) -> Any:
+@routes.on("GET", "/hosts", role="admin", answers={200: views.HostPage})
+def list_hosts(request: Request) -> views.HostPage:
+    """Every host with what it has, and what of it is promised."""
     hosts = sorted(adapters().hosts.all(), key=lambda host: host.created_at)
-    return _listed([_view(host) for host in hosts])
+    return views.HostPage(data=[_view(host) for host in hosts], total=len(hosts), page=1, per_page=len(hosts))
 
 
-@routes.on("POST", "/hosts", role="admin")
+@routes.on(
+    "POST",
+    "/hosts",
+    role="admin",
+    body=CreateHost,
+    answers={201: Says(views.Host, ("Location", "ETag"))},
+    raises=ASKS_HOST,
+)
 def create_host(request: Request) -> Answer:
     """Register a host. Without `private_key` one is made, and its public half returned to be put on the host."""
     wanted = request.body(CreateHost)
@@ -119,21 +132,23 @@ def create_host(request: Request) -> Answer:
     return Answer(_view(host), 201, {"Location": f"/api/hosts/{host.id}", **etag(host.version)})
 
 
-@routes.on("GET", "/hosts/{host_id}", role="admin")
+@routes.on("GET", "/hosts/{host_id}", role="admin", answers={200: _SHOWN})
 def get_host(request: Request, host_id: str) -> Answer:
+    """One host."""
     return _shown(adapters().hosts.get(host_id))
 
 
-@routes.on("POST", "/hosts/{host_id}/check", role="admin")
-def check_host(request: Request, host_id: str) -> Any:
+@routes.on("POST", "/hosts/{host_id}/check", role="admin", answers={200: views.Host}, raises=ASKS_HOST)
+def check_host(request: Request, host_id: str) -> views.Host:
     """Look whether the host can take services, and put the host kit and the edge there."""
     adapters().hosts.get(host_id)
     adapters().host_calls.ask("check_host", host_id=host_id)
     return _view(adapters().hosts.get(host_id))
 
 
-@routes.on("PATCH", "/hosts/{host_id}", role="admin")
+@routes.on("PATCH", "/hosts/{host_id}", role="admin", body=ChangeHost, conditional=True, answers={200: _SHOWN})
 def change_host(request: Request, host_id: str) -> Answer:
+    """Rename a host, or give it other labels."""
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
     wanted = request.body(ChangeHost)
@@ -143,35 +158,44 @@ def change_host(request: Request, host_id: str) -> Answer:
     return _shown(adapters().hosts.change(host, **changes, updated_at=now()))
 
 
-@routes.on("POST", "/hosts/{host_id}/drain", role="admin")
+@routes.on("POST", "/hosts/{host_id}/drain", role="admin", conditional=True, answers={200: _SHOWN})
 def drain_host(request: Request, host_id: str) -> Answer:
     """Place nothing new on the host. What runs there stays."""
     return _drained(request, host_id, draining=True)
 
 
-@routes.on("DELETE", "/hosts/{host_id}/drain", role="admin")
+@routes.on("DELETE", "/hosts/{host_id}/drain", role="admin", conditional=True, answers={200: _SHOWN})
 def undrain_host(request: Request, host_id: str) -> Answer:
     """Place services on the host again."""
     return _drained(request, host_id, draining=False)
 
 
-@routes.on("GET", "/hosts/{host_id}/orphans", role="admin")
-def list_orphans(request: Request, host_id: str) -> Any:
+@routes.on("GET", "/hosts/{host_id}/orphans", role="admin", answers={200: views.OrphanPage}, raises=ASKS_HOST)
+def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
     """What the host holds, by our labels, of services that live elsewhere or nowhere."""
     adapters().hosts.get(host_id)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]
-    return _listed([{"service_id": service_id, **what} for service_id, what in found.items()])
+    orphans = [_orphan_view(service_id, what) for service_id, what in found.items()]
+    return views.OrphanPage(data=orphans, total=len(orphans), page=1, per_page=len(orphans))
 
 
-@routes.on("POST", "/hosts/{host_id}/sweep", role="admin")
-def sweep_host(request: Request, host_id: str) -> Any:
+@routes.on("POST", "/hosts/{host_id}/sweep", role="admin", body=Sweep, answers={200: views.Swept}, raises=ASKS_HOST)
+def sweep_host(request: Request, host_id: str) -> views.Swept:
     """Remove orphans from the host: those that are named, and nothing else."""
     adapters().hosts.get(host_id)
     wanted = request.body(Sweep)
-    return adapters().host_calls.ask("sweep", host_id=host_id, service_ids=wanted.service_ids)
+    swept = adapters().host_calls.ask("sweep", host_id=host_id, service_ids=wanted.service_ids)
+    return views.Swept(removed=swept["removed"], left=swept["left"])
 
 
-@routes.on("DELETE", "/hosts/{host_id}", role="admin")
+@routes.on(
+    "DELETE",
+    "/hosts/{host_id}",
+    role="admin",
+    conditional=True,
+    query=DeleteHost,
+    answers={204: Says(None)},
+)
 def delete_host(request: Request, host_id: str) -> Answer:
     """Forget a host that holds nothing of ours. `?give_up_removals=true`: though services are still being removed."""
     host = adapters().hosts.get(host_id)
@@ -206,26 +230,35 @@ def _shown(host: Host) -> Answer:
     return Answer(_view(host), headers=etag(host.version))
 
 
-def _listed(views: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan:
+    return views.Orphan(
+        service_id=service_id,
+        containers=what.get("containers", []),
+        volumes=what.get("volumes", []),
+        networks=what.get("networks", []),
+        files=what.get("files", []),
+        routes=what.get("routes", []),
+    )
 
 
-def _view(host: Host) -> dict[str, Any]:
-    return {
-        "id": host.id,
-        "name": host.name,
-        "address": host.address,
-        "port": host.port,
-        "user": host.user,
-        "host_key": host.host_key,
-        "public_key": host.public_key,
-        "status": host.status,
-        "labels": host.labels,
-        "draining": host.draining,
-        **capacity_view(host),
-        "problems": list(host.problems),
-        "facts": host.facts,
-        "checked_at": host.checked_at,
-        "created_at": host.created_at,
-        "updated_at": host.updated_at,
-    }
+def _view(host: Host) -> views.Host:
+    promise = capacity_view(host)
+    return views.Host(
+        id=host.id,
+        name=host.name,
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        host_key=host.host_key,
+        public_key=host.public_key,
+        status=host.status,
+        labels=host.labels,
+        draining=host.draining,
+        capacity=promise["capacity"],
+        reserved=promise["reserved"],
+        problems=[views.HostProblem(check=problem["check"], message=problem["message"]) for problem in host.problems],
+        facts=host.facts,
+        checked_at=host.checked_at,
+        created_at=host.created_at,
+        updated_at=host.updated_at,
+    )

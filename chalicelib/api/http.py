@@ -7,16 +7,17 @@ before a view runs (another content type, say) is put into the same shape by `in
 import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, Unpack
 
 from chalice import Blueprint, CORSConfig, Response
 from chalice.app import Request as ChaliceRequest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from chalicelib.api import once, rates, trail, versions
+from chalicelib.api import once, rates, trail, versions, views
 from chalicelib.api.auth import caller_of
+from chalicelib.api.contract import Declared, More, Says
 from chalicelib.domain import errors
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import (
@@ -129,15 +130,30 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+# Every route of every room, for the contract.
+DECLARED: list[Declared] = []
+
+
 class Routes(Blueprint):
     """A Blueprint whose views take a `Request` and return a body or an `Answer`, and may raise any `SlipwayError`."""
 
     def on(
-        self, method: str, path: str, role: Role | None = "viewer"
+        self,
+        method: str,
+        path: str,
+        role: Role | None = "viewer",
+        *,
+        answers: Mapping[int, Says | type[Any]],
+        **more: Unpack[More],
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token."""
-        # One content type would have Chalice refuse others in its own words; ours are told by `Request.body`.
-        register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}")
+        """Answer `method` on `path` for callers of at least `role`; None: for anyone, without a token.
+
+        `answers` and `more`, the rest of `Declared`, are the route's part of the contract.
+        """
+        said = {status: says if isinstance(says, Says) else Says(says) for status, says in answers.items()}
+        # Chalice would refuse other content types than JSON before it is known who calls, even where no body is read;
+        # ours are told by `Request.body`.
+        register = self.route(path, methods=[method], cors=_CORS, name=f"{method} {path}", content_types=[])
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             def answering(**parameters: str) -> Response:
@@ -146,6 +162,7 @@ class Routes(Blueprint):
             answering.__name__ = view.__name__
             answering.__doc__ = view.__doc__
             register(answering)
+            DECLARED.append(Declared(method, path, role, view.__name__, view.__doc__ or "", said, **more))
             return view
 
         return decorate
@@ -298,8 +315,8 @@ def _refusal(error: SlipwayError, request_id: str) -> Reply:
     return _reply(answer, error.code)
 
 
-def _error_body(code: str, message: str, details: Any, request_id: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "details": details, "request_id": request_id}}
+def _error_body(code: str, message: str, details: Any, request_id: str) -> views.Error:
+    return views.Error(error=views.Problem(code=code, message=message, details=details, request_id=request_id))
 
 
 def _json(raw: bytes) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from chalicelib.api import views
 from chalicelib.api.auth import must_see
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.domain.errors import Conflict
@@ -23,11 +24,11 @@ class WaitForJob(WireIn):
     wait: int = Field(0, ge=0, le=25)
 
 
-@routes.on("GET", "/jobs/{job_id}")
-def get_job(request: Request, job_id: str) -> Any:
+@routes.on("GET", "/jobs/{job_id}", query=WaitForJob, answers={200: views.Job})
+def get_job(request: Request, job_id: str) -> views.Job:
     """The job; `wait=n` holds the answer until it changes or n seconds have passed."""
-    wanted = request.parameters(WaitForJob)
     job = first = _job(job_id, request.caller)
+    wanted = request.parameters(WaitForJob)
     deadline = time.monotonic() + wanted.wait
     while not job.is_over and job.version == first.version and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -35,7 +36,7 @@ def get_job(request: Request, job_id: str) -> Any:
     return _view(job)
 
 
-@routes.on("POST", "/jobs/{job_id}/cancel", role="deployer")
+@routes.on("POST", "/jobs/{job_id}/cancel", role="deployer", answers={200: views.Job, 202: views.Job})
 def cancel_job(request: Request, job_id: str) -> Answer:
     """Ask the job to stop; it undoes what it began. A job that is over is answered as it is."""
     job = _job(job_id, request.caller)
@@ -51,26 +52,37 @@ def _job(job_id: str, caller: Caller) -> Job:
     return job
 
 
-def _view(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "service_id": job.service_id,
-        "service_name": job.service_name,
-        "customer_id": job.customer_id,
-        "host_id": job.host_id,
-        "kind": job.kind,
-        "status": job.status,
-        "release": job.release or None,
-        "message": job.message,
-        "placement": job.placement or None,
-        "error": job.error,
-        "steps": [
-            {"name": name, **step.model_dump()}
+def _view(job: Job) -> views.Job:
+    return views.Job(
+        id=job.id,
+        service_id=job.service_id,
+        service_name=job.service_name,
+        customer_id=job.customer_id,
+        host_id=job.host_id,
+        kind=job.kind,
+        status=job.status,
+        release=job.release or None,
+        message=job.message,
+        placement=job.placement or None,
+        error=_error_view(job.error) if job.error else None,
+        steps=[
+            views.JobStep(
+                name=name,
+                status=step.status,
+                started_at=step.started_at,
+                ended_at=step.ended_at,
+                message=step.message,
+            )
             for name, step in sorted(job.steps.items(), key=lambda pair: pair[1].started_at)
         ],
-        "cancel_requested": job.cancel_requested,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-        "deadline": job.deadline,
-    }
+        cancel_requested=job.cancel_requested,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        deadline=job.deadline,
+    )
+
+
+def _error_view(error: dict[str, Any]) -> views.JobError:
+    told = views.JobError(code=error["code"], message=error["message"], details=error.get("details"))
+    return {**told, "step": error["step"]} if "step" in error else told

@@ -1,11 +1,13 @@
 """/registries: a customer's credentials for private images. What is stored here is used by pulls, and never shown."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from chalicelib.api import views
+from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
-from chalicelib.domain.errors import NotFound, ValidationFailed
+from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.registry import Registry, id_of, parse_registry
 from chalicelib.domain.words import finding, now
 from chalicelib.wiring import adapters
@@ -25,15 +27,23 @@ class CreateRegistry(WireIn):
     password: Annotated[str, Field(min_length=1, max_length=16_384)]  # some clouds' are tokens of several KB
 
 
-@routes.on("GET", "/registries", role="admin")
-def list_registries(request: Request) -> Any:
+@routes.on("GET", "/registries", role="admin", query=ListRegistries, answers={200: views.RegistryPage})
+def list_registries(request: Request) -> views.RegistryPage:
+    """The credentials that there are, without their passwords."""
     wanted = request.parameters(ListRegistries)
     found = [one for one in adapters().registries.all() if wanted.customer_id in (None, one.customer_id)]
-    views = [_view(one) for one in sorted(found, key=lambda one: one.created_at)]
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+    shown = [_view(one) for one in sorted(found, key=lambda one: one.created_at)]
+    return views.RegistryPage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
-@routes.on("POST", "/registries", role="admin")
+@routes.on(
+    "POST",
+    "/registries",
+    role="admin",
+    body=CreateRegistry,
+    answers={201: Says(views.Registry, ("Location",))},
+    raises=(Conflict,),
+)
 def create_registry(request: Request) -> Answer:
     """Store a customer's credentials for a registry. Whether they are right shows when an image is pulled."""
     wanted = request.body(CreateRegistry)
@@ -55,17 +65,24 @@ def create_registry(request: Request) -> Answer:
     return Answer(_view(registry), 201, {"Location": f"/api/registries/{registry.id}"})
 
 
-@routes.on("GET", "/registries/{registry_id}", role="admin")
-def get_registry(request: Request, registry_id: str) -> Any:
+@routes.on("GET", "/registries/{registry_id}", role="admin", answers={200: views.Registry})
+def get_registry(request: Request, registry_id: str) -> views.Registry:
+    """One customer's credentials for a registry, without the password."""
     return _view(adapters().registries.get(registry_id))
 
 
-@routes.on("DELETE", "/registries/{registry_id}", role="admin")
+@routes.on("DELETE", "/registries/{registry_id}", role="admin", answers={204: Says(None)})
 def delete_registry(request: Request, registry_id: str) -> Answer:
     """Forget the credentials. What runs goes on; a pull that needs them fails from here on."""
     adapters().registries.remove(registry_id)
     return Answer(None, 204)
 
 
-def _view(registry: Registry) -> dict[str, Any]:
-    return registry.model_dump(include={"id", "customer_id", "registry", "username", "created_at"})
+def _view(registry: Registry) -> views.Registry:
+    return views.Registry(
+        id=registry.id,
+        customer_id=registry.customer_id,
+        registry=registry.registry,
+        username=registry.username,
+        created_at=registry.created_at,
+    )

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from chalicelib.api import views
 from chalicelib.api.auth import must_see
+from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy import start
@@ -27,7 +29,7 @@ from chalicelib.domain.listing import Row, narrowed
 from chalicelib.domain.observing import unreachable
 from chalicelib.domain.panel import Caller, Customer
 from chalicelib.domain.redaction import Redactor, looks_secret, secret_values
-from chalicelib.domain.service import Limits, Observation, Release, Service
+from chalicelib.domain.service import Event, Limits, Observation, Release, Service
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import DnsLabel, Time, finding, now, parse_time
 from chalicelib.wiring import adapters
@@ -40,6 +42,10 @@ _FRESH_SECONDS = 5
 # A list never waits for a host: it shows what was last measured and has older figures measured behind it.
 _LIST_FRESH_SECONDS = 15
 _asked: dict[str, float] = {}
+
+_DEPLOYING = Says(views.ServiceDeploying, ("X-Job-Id",))
+# What a start, stop or restart answers.
+_LIFECYCLE = {200: Says(views.ServiceSeen, ("X-Job-Id",)), 202: Says(views.ServicePending, ("X-Job-Id",))}
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 VariableValue = Annotated[str, Field(max_length=32_768)]
@@ -131,8 +137,9 @@ class ReadLogs(WireIn):
     follow: TrueOrFalse = False
 
 
-@routes.on("GET", "/services")
-def list_services(request: Request) -> Any:
+@routes.on("GET", "/services", query=ListServices, answers={200: views.ServicePage})
+def list_services(request: Request) -> views.ServicePage:
+    """One page of the services that the caller may see, and how many there are in all."""
     wanted = request.parameters(ListServices)
     order = wanted.order or ("asc" if wanted.sort == "name" else "desc")
     rows = adapters().services.listing().by(wanted.sort, descending=order == "desc")
@@ -142,16 +149,24 @@ def list_services(request: Request) -> Any:
     page = rows[(wanted.page - 1) * wanted.per_page : wanted.page * wanted.per_page]
     seen = adapters().services.recent_observations([(row["host_id"], row["id"]) for row in page])
     _have_measured(page, seen)
-    return {
-        "data": [_row_view(row, seen.get(row["id"])) for row in page],
-        "total": len(rows),
-        "page": wanted.page,
-        "per_page": wanted.per_page,
-    }
+    return views.ServicePage(
+        data=[_row_view(row, seen.get(row["id"])) for row in page],
+        total=len(rows),
+        page=wanted.page,
+        per_page=wanted.per_page,
+    )
 
 
-@routes.on("POST", "/services", role="deployer")
+@routes.on(
+    "POST",
+    "/services",
+    role="deployer",
+    body=CreateService,
+    query=DryRun,
+    answers={200: views.Plan, 201: Says(views.ServiceCreated, ("Location", "X-Job-Id", "ETag"))},
+)
 def create_service(request: Request) -> Answer:
+    """Deploy a new service. `?dry_run=true` shows the plan and stores nothing."""
     wanted = request.body(CreateService)
     dry = request.parameters(DryRun).dry_run
     customer = _customer(wanted.customer_id, request.caller)
@@ -182,51 +197,86 @@ def create_service(request: Request) -> Answer:
     if dry:
         return Answer(_plan_view(drafted))
     service, job = start.create(drafted, request.caller)
-    body = {
-        "id": service.id,
-        "name": service.name,
-        "status": service.status,
-        "url": _url(service.name, has_url=service.has_url),
-        "deploy_job_id": job.id,
-        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings],
-    }
+    body = views.ServiceCreated(
+        id=service.id,
+        name=service.name,
+        status=service.status,
+        url=_url(service.name, has_url=service.has_url),
+        deploy_job_id=job.id,
+        warnings=_warnings(drafted),
+    )
     headers = {"Location": f"/api/services/{service.id}", "X-Job-Id": job.id, **etag(service.version)}
     return Answer(body, 201, headers)
 
 
-@routes.on("GET", "/services/{service_id}")
+@routes.on("GET", "/services/{service_id}", answers={200: Says(views.Service, ("ETag",))})
 def get_service(request: Request, service_id: str) -> Answer:
+    """One service, measured now or up to 5 s before."""
     service = _service(service_id, request.caller)
     service, seen = _observed(service)
     return Answer(_view(service, seen), headers=etag(service.version))
 
 
-@routes.on("POST", "/services/{service_id}/start", role="deployer")
+@routes.on(
+    "POST",
+    "/services/{service_id}/start",
+    role="deployer",
+    conditional=True,
+    answers=_LIFECYCLE,
+    raises=ASKS_HOST,
+)
 def start_service(request: Request, service_id: str) -> Answer:
+    """Start its containers; the answer is what the host showed then."""
     return _lifecycle(request, service_id, "start")
 
 
-@routes.on("POST", "/services/{service_id}/stop", role="deployer")
+@routes.on(
+    "POST",
+    "/services/{service_id}/stop",
+    role="deployer",
+    conditional=True,
+    answers=_LIFECYCLE,
+    raises=ASKS_HOST,
+)
 def stop_service(request: Request, service_id: str) -> Answer:
+    """Stop its containers; the answer is what the host showed then."""
     return _lifecycle(request, service_id, "stop")
 
 
-@routes.on("POST", "/services/{service_id}/restart", role="deployer")
+@routes.on(
+    "POST",
+    "/services/{service_id}/restart",
+    role="deployer",
+    conditional=True,
+    answers=_LIFECYCLE,
+    raises=ASKS_HOST,
+)
 def restart_service(request: Request, service_id: str) -> Answer:
+    """Restart its containers; the answer is what the host showed then."""
     return _lifecycle(request, service_id, "restart")
 
 
-@routes.on("POST", "/services/{service_id}/redeploy", role="deployer")
+@routes.on("POST", "/services/{service_id}/redeploy", role="deployer", conditional=True, answers={200: _DEPLOYING})
 def redeploy_service(request: Request, service_id: str) -> Answer:
+    """Run it again, as a further release with the newest images of its tags."""
     service = _service_to_change(service_id, request)
     _customer(service.customer_id, request.caller)
     adapters().services.refuse_if_busy(service_id)
     job = start.redeploy(service, request.caller)
-    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id}
+    body = views.ServiceDeploying(id=service.id, status="deploying", deploy_job_id=job.id)
     return Answer(body, 200, {"X-Job-Id": job.id})
 
 
-@routes.on("PATCH", "/services/{service_id}", role="deployer")
+@routes.on(
+    "PATCH",
+    "/services/{service_id}",
+    role="deployer",
+    body=ChangeService,
+    query=DryRun,
+    conditional=True,
+    # A dry run has no job and no new version.
+    answers={200: Says(views.ServiceChanging, ("X-Job-Id", "ETag"), instead=views.Plan)},
+)
 def change_service(request: Request, service_id: str) -> Answer:
     """Run the service changed, as a further release. `?dry_run=true` shows the plan and touches nothing."""
     service = _service_to_change(service_id, request)
@@ -247,12 +297,19 @@ def change_service(request: Request, service_id: str) -> Answer:
         return Answer(_plan_view(drafted))
     adapters().services.refuse_if_busy(service_id)
     job = start.update(drafted, request.caller)
-    warnings = [finding(warning.path, warning.rule, warning.message) for warning in drafted.warnings]
-    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id, "warnings": warnings}
+    body = views.ServiceChanging(id=service.id, status="deploying", deploy_job_id=job.id, warnings=_warnings(drafted))
     return Answer(body, 200, {"X-Job-Id": job.id, **etag(service.version + 1)})  # what beginning the job left
 
 
-@routes.on("POST", "/services/{service_id}/rollback", role="deployer")
+@routes.on(
+    "POST",
+    "/services/{service_id}/rollback",
+    role="deployer",
+    body=RollBack,
+    body_is_required=False,
+    conditional=True,
+    answers={200: _DEPLOYING},
+)
 def roll_back_service(request: Request, service_id: str) -> Answer:
     """Run a kept release again; without a number, the good one before the one that runs."""
     service = _service_to_change(service_id, request)
@@ -260,45 +317,61 @@ def roll_back_service(request: Request, service_id: str) -> Answer:
     _customer(service.customer_id, request.caller)
     adapters().services.refuse_if_busy(service_id)
     job = start.roll_back(service, wanted.release, request.caller)
-    body = {"id": service.id, "status": "deploying", "deploy_job_id": job.id}
+    body = views.ServiceDeploying(id=service.id, status="deploying", deploy_job_id=job.id)
     return Answer(body, 200, {"X-Job-Id": job.id})
 
 
-@routes.on("GET", "/services/{service_id}/releases")
-def list_releases(request: Request, service_id: str) -> Any:
+@routes.on("GET", "/services/{service_id}/releases", query=ListEvents, answers={200: views.ReleasePage})
+def list_releases(request: Request, service_id: str) -> views.ReleasePage:
+    """The kept releases, newest first."""
     service = _service(service_id, request.caller)
     wanted = request.parameters(ListEvents)
     releases = adapters().services.releases(service.id)
     first = (wanted.page - 1) * wanted.per_page
     data = [_release_view(release, service) for release in releases[first : first + wanted.per_page]]
-    return {"data": data, "total": len(releases), "page": wanted.page, "per_page": wanted.per_page}
+    return views.ReleasePage(data=data, total=len(releases), page=wanted.page, per_page=wanted.per_page)
 
 
-@routes.on("DELETE", "/services/{service_id}", role="deployer")
+@routes.on(
+    "DELETE",
+    "/services/{service_id}",
+    role="deployer",
+    conditional=True,
+    answers={204: Says(None, ("X-Job-Id",))},
+)
 def delete_service(request: Request, service_id: str) -> Answer:
+    """Delete it. It is gone from every read at once; a job takes it off its host."""
     service = _service_to_change(service_id, request)
     adapters().services.refuse_if_busy(service_id)
     job = start.remove(service, request.caller)
     return Answer(None, 204, {"X-Job-Id": job.id})
 
 
-@routes.on("GET", "/services/{service_id}/logs")
-def read_logs(request: Request, service_id: str) -> Any:
+@routes.on(
+    "GET",
+    "/services/{service_id}/logs",
+    query=ReadLogs,
+    answers={200: views.Logs},
+    raises=(UpgradeRequired, *ASKS_HOST),
+)
+def read_logs(request: Request, service_id: str) -> views.Logs:
+    """The last lines of its containers, stopped ones too."""
     service = _service(service_id, request.caller)
     wanted = request.parameters(ReadLogs)
     if wanted.follow:
         raise UpgradeRequired("live logs come over a WebSocket, which is not available yet; read again with since=")
     answer = adapters().host_calls.ask("logs", service_id=service.id, tail=wanted.tail, since=wanted.since)
-    return {"logs": answer["entries"], "truncated": answer["truncated"]}
+    return views.Logs(logs=answer["entries"], truncated=answer["truncated"])
 
 
-@routes.on("GET", "/services/{service_id}/events")
-def list_events(request: Request, service_id: str) -> Any:
+@routes.on("GET", "/services/{service_id}/events", query=ListEvents, answers={200: views.EventPage})
+def list_events(request: Request, service_id: str) -> views.EventPage:
+    """Its timeline, newest first."""
     service = _service(service_id, request.caller)
     wanted = request.parameters(ListEvents)
     events, total = adapters().services.events(service.id, wanted.page, wanted.per_page)
-    data = [event.model_dump(include={"id", "type", "status", "message", "timestamp", "job_id"}) for event in events]
-    return {"data": data, "total": total, "page": wanted.page, "per_page": wanted.per_page}
+    data = [_event_view(event) for event in events]
+    return views.EventPage(data=data, total=total, page=wanted.page, per_page=wanted.per_page)
 
 
 def _service(service_id: str, caller: Caller) -> Service:
@@ -347,13 +420,12 @@ def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
         seen = adapters().host_calls.ask("lifecycle", job_id=job.id)
     except HostTimeout:
         message = "The host is still at work; the job tells how it ends"
-        return Answer(
-            {"id": service.id, "status": service.status, "message": message, "deploy_job_id": job.id}, 202, headers
-        )
+        pending = views.ServicePending(id=service.id, status=service.status, message=message, deploy_job_id=job.id)
+        return Answer(pending, 202, headers)
     except Unavailable as error:
         start.end_for(adapters().jobs.get(job.id), error.code, error.message)
         raise
-    return Answer({"id": service.id, **seen}, 200, headers)
+    return Answer(views.ServiceSeen(id=service.id, status=seen["status"], message=seen["message"]), 200, headers)
 
 
 def _observed(service: Service) -> tuple[Service, Observation | None]:
@@ -400,35 +472,50 @@ def _url(name: str, *, has_url: bool) -> str | None:
     return adapters().settings.url_of(name) if has_url else None
 
 
-def _row_view(row: Row, seen: Observation | None) -> dict[str, Any]:
+def _row_view(row: Row, seen: Observation | None) -> views.ServiceRow:
     resources = seen.resources() if seen else {}
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "status": row["status"],
-        "url": _url(row["name"], has_url=row["has_url"]),
-        "customer_id": row["customer_id"],
-        "template": row.get("template"),
-        "deploy_method": row["deploy_method"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "resources": {name: resources.get(name) for name in ("cpu_usage", "memory_usage_mb", "memory_limit_mb")},
-    }
+    return views.ServiceRow(
+        id=row["id"],
+        name=row["name"],
+        status=row["status"],
+        url=_url(row["name"], has_url=row["has_url"]),
+        customer_id=row["customer_id"],
+        template=row.get("template"),
+        deploy_method=row["deploy_method"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        resources=views.RowResources(
+            cpu_usage=resources.get("cpu_usage"),
+            memory_usage_mb=resources.get("memory_usage_mb"),
+            memory_limit_mb=resources.get("memory_limit_mb"),
+        ),
+    )
 
 
-def _release_view(release: Release, service: Service) -> dict[str, Any]:
-    return {
-        "number": release.number,
-        "state": release.state,
-        "running": release.number == service.release,
-        "images": list(release.images),
-        "digests": list(release.digests),
-        "job_id": release.job_id,
-        "created_at": release.created_at,
-    }
+def _event_view(event: Event) -> views.Event:
+    return views.Event(
+        id=event.id,
+        type=event.type,
+        status=event.status,
+        message=event.message,
+        timestamp=event.timestamp,
+        job_id=event.job_id,
+    )
 
 
-def _plan_view(drafted: start.Draft) -> dict[str, Any]:
+def _release_view(release: Release, service: Service) -> views.Release:
+    return views.Release(
+        number=release.number,
+        state=release.state,
+        running=release.number == service.release,
+        images=list(release.images),
+        digests=list(release.digests),
+        job_id=release.job_id,
+        created_at=release.created_at,
+    )
+
+
+def _plan_view(drafted: start.Draft) -> views.Plan:
     """What would run, and how it differs from what does, without secrets."""
     service, plan, source = drafted.service, drafted.plan, drafted.source
     after = Redactor(secret_values(source.variables, source.secret_names)).clean(plan.document)
@@ -436,54 +523,74 @@ def _plan_view(drafted: start.Draft) -> dict[str, Any]:
     if service.release:
         running = start.source_of(service.id, service.release)
         before = Redactor(secret_values(running.variables, running.secret_names)).clean(running.document)
-    return {
-        "name": drafted.name,
-        "url": _url(drafted.name, has_url=plan.routed is not None),
-        "host_id": service.host_id,
-        "placement": drafted.place.reason if drafted.place else None,
-        "compose": after,
-        "images": list(plan.images),
-        "published_ports": [{"ip": port.ip, "port": port.port, "protocol": port.protocol} for port in plan.published],
-        "limits": {"cpu": plan.cpu_millis / 1000, "memory_mb": plan.memory_mb},
-        "diff": list(unified_diff(_lines(before), _lines(after), "running", "planned", lineterm="")),
-        "warnings": [finding(warning.path, warning.rule, warning.message) for warning in plan.warnings],
-    }
+    return views.Plan(
+        name=drafted.name,
+        url=_url(drafted.name, has_url=plan.routed is not None),
+        host_id=service.host_id,
+        placement=drafted.place.reason if drafted.place else None,
+        compose=after,
+        images=list(plan.images),
+        published_ports=[
+            views.PublishedPort(ip=port.ip, port=port.port, protocol=port.protocol) for port in plan.published
+        ],
+        limits=views.PlanLimits(cpu=plan.cpu_millis / 1000, memory_mb=plan.memory_mb),
+        diff=list(unified_diff(_lines(before), _lines(after), "running", "planned", lineterm="")),
+        warnings=_warnings(drafted),
+    )
 
 
-def _limits_view(limits: Limits) -> dict[str, Any]:
-    return {"cpu": limits.cpu_millis / 1000 if limits.cpu_millis else None, "memory_mb": limits.memory_mb}
+def _warnings(drafted: start.Draft) -> list[views.Finding]:
+    return [
+        views.Finding(path=warning.path, rule=warning.rule, message=warning.message) for warning in drafted.warnings
+    ]
+
+
+def _resources_view(seen: Observation) -> views.Resources:
+    found = seen.resources()
+    return views.Resources(
+        cpu_usage=found["cpu_usage"],
+        cpu_limit=found["cpu_limit"],
+        memory_usage_mb=found["memory_usage_mb"],
+        memory_limit_mb=found["memory_limit_mb"],
+        storage_mb=found["storage_mb"],
+    )
+
+
+def _limits_view(limits: Limits) -> views.ServiceLimits:
+    cpu = limits.cpu_millis / 1000 if limits.cpu_millis else None
+    return views.ServiceLimits(cpu=cpu, memory_mb=limits.memory_mb)
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).splitlines() if document else []
 
 
-def _view(service: Service, seen: Observation | None) -> dict[str, Any]:
+def _view(service: Service, seen: Observation | None) -> views.Service:
     variables = start.variables_of(service)
     hidden = {name for name in variables if name in service.secret_names or looks_secret(name)}
-    return {
-        "id": service.id,
-        "name": service.name,
-        "status": service.status,
-        "url": _url(service.name, has_url=service.has_url),
-        "customer_id": service.customer_id,
-        "customer_name": adapters().customers.glance(service.customer_id).name,
-        "host_id": service.host_id,
-        "template": service.template,
-        "deploy_method": service.deploy_method,
-        "compose": service.compose,
-        "variables": {name: HIDDEN if name in hidden else value for name, value in variables.items()},
-        "custom_domains": list(service.custom_domains),
-        "release": service.release or None,
-        "limits": _limits_view(service.limits),
-        "resources": (seen or Observation(measured_at="")).resources(),
-        "health": {
-            "status": seen.health if seen else "unknown",
-            "last_check": seen.measured_at if seen else None,
-            "consecutive_failures": seen.consecutive_failures if seen else 0,
-            "message": seen.health_message if seen else "",
-        },
-        "created_at": service.created_at,
-        "updated_at": service.updated_at,
-        "deployed_at": service.deployed_at,
-    }
+    return views.Service(
+        id=service.id,
+        name=service.name,
+        status=service.status,
+        url=_url(service.name, has_url=service.has_url),
+        customer_id=service.customer_id,
+        customer_name=adapters().customers.glance(service.customer_id).name,
+        host_id=service.host_id,
+        template=service.template,
+        deploy_method=service.deploy_method,
+        compose=service.compose,
+        variables={name: HIDDEN if name in hidden else value for name, value in variables.items()},
+        custom_domains=list(service.custom_domains),
+        release=service.release or None,
+        limits=_limits_view(service.limits),
+        resources=_resources_view(seen or Observation(measured_at="")),
+        health=views.ServiceHealth(
+            status=seen.health if seen else "unknown",
+            last_check=seen.measured_at if seen else None,
+            consecutive_failures=seen.consecutive_failures if seen else 0,
+            message=seen.health_message if seen else "",
+        ),
+        created_at=service.created_at,
+        updated_at=service.updated_at,
+        deployed_at=service.deployed_at,
+    )

@@ -1,9 +1,11 @@
 """/templates: what can be deployed by name."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from chalicelib.api import views
+from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.domain.template import Expose, MinResources, Tag, Template, TemplateHealthCheck
 from chalicelib.domain.variable import OWN_FIELDS, SECRET_LENGTH, Text, Variable
@@ -13,7 +15,6 @@ routes = Routes(__name__)
 
 # JSON has lists where a frozen noun has tuples; nothing else is converted.
 _a_list = Field(strict=False)
-_FOR_ALL = ("name", "label", "description", "placeholder", "type", "required", "default")
 
 
 class ListTemplates(WireIn):
@@ -52,21 +53,28 @@ class CreateTemplate(Template, WireIn):
         return Template.model_validate(self.model_dump())
 
 
-@routes.on("GET", "/templates")
-def list_templates(request: Request) -> Any:
+@routes.on("GET", "/templates", query=ListTemplates, answers={200: views.TemplatePage})
+def list_templates(request: Request) -> views.TemplatePage:
+    """Templates of the catalogue and of the operator, without their texts."""
     wanted = request.parameters(ListTemplates)
     search = (wanted.search or "").lower()
-    views = [
+    shown = [
         _view(template)
         for template in adapters().templates.all()
         if wanted.category in (None, template.category)
         and wanted.featured in (None, "true" if template.featured else "false")
         and search in " ".join((template.id, template.name, template.description, *template.tags)).lower()
     ]
-    return {"data": views, "total": len(views), "page": 1, "per_page": len(views)}
+    return views.TemplatePage(data=shown, total=len(shown), page=1, per_page=len(shown))
 
 
-@routes.on("POST", "/templates", role="admin")
+@routes.on(
+    "POST",
+    "/templates",
+    role="admin",
+    body=CreateTemplate,
+    answers={201: Says(views.TemplateRow, ("Location",))},
+)
 def create_template(request: Request) -> Answer:
     """Add a template of the operator's own; its compose text is held to the policy that any service's is."""
     template = request.body(CreateTemplate).to_template()
@@ -75,13 +83,14 @@ def create_template(request: Request) -> Answer:
     return Answer(_view(template), 201, {"Location": f"/api/templates/{template.id}"})
 
 
-@routes.on("GET", "/templates/{template_id}")
-def get_template(request: Request, template_id: str) -> Any:
+@routes.on("GET", "/templates/{template_id}", answers={200: views.Template})
+def get_template(request: Request, template_id: str) -> views.Template:
+    """One template, with its compose text."""
     template = adapters().templates.get(template_id)
     return {**_view(template), "compose": template.compose}
 
 
-@routes.on("DELETE", "/templates/{template_id}", role="admin")
+@routes.on("DELETE", "/templates/{template_id}", role="admin", answers={204: Says(None)})
 def delete_template(request: Request, template_id: str) -> Answer:
     """Remove a template of the operator's own. Services made from it go on: each has a copy of the text."""
     adapters().templates.remove(template_id)
@@ -99,16 +108,40 @@ def _check(template: Template) -> None:
     check(template, defaults)
 
 
-def _view(template: Template) -> dict[str, Any]:
+def _view(template: Template) -> views.TemplateRow:
     """All but the compose text, with what is meant by what was left out."""
-    view = template.model_dump(mode="json", exclude={"compose", "variables"})
-    if template.healthcheck and template.expose:
-        view["healthcheck"]["port"] = template.healthcheck.port or template.expose.port
-    return {**view, "variables": [_variable_view(variable) for variable in template.variables]}
+    expose, check, needs = template.expose, template.healthcheck, template.min_resources
+    return views.TemplateRow(
+        id=template.id,
+        name=template.name,
+        description=template.description,
+        category=template.category,
+        tags=list(template.tags),
+        featured=template.featured,
+        expose=views.TemplateExpose(service=expose.service, port=expose.port, protocol=expose.protocol)
+        if expose
+        else None,
+        healthcheck=views.TemplateHealthCheck(
+            path=check.path, port=check.port or (expose.port if expose else None), timeout_seconds=check.timeout_seconds
+        )
+        if check
+        else None,
+        min_resources=views.TemplateMinResources(cpu=needs.cpu, memory_mb=needs.memory_mb, storage_mb=needs.storage_mb),
+        variables=[_variable_view(variable) for variable in template.variables],
+    )
 
 
-def _variable_view(variable: Variable) -> dict[str, Any]:
-    view = variable.model_dump(mode="json", include={*_FOR_ALL, *OWN_FIELDS[variable.type]})
+def _variable_view(variable: Variable) -> views.TemplateVariable:
+    own = variable.model_dump(mode="json", include=set(OWN_FIELDS[variable.type]))
     if variable.type == "secret":
-        view |= {"length": variable.length or SECRET_LENGTH, "charset": variable.charset or "alnum"}
-    return view
+        own |= {"length": variable.length or SECRET_LENGTH, "charset": variable.charset or "alnum"}
+    told = views.TemplateVariable(
+        name=variable.name,
+        label=variable.label,
+        description=variable.description,
+        placeholder=variable.placeholder,
+        type=variable.type,
+        required=variable.required,
+        default=variable.default,
+    )
+    return {**told, **own}  # type: ignore[typeddict-item]  # which of the rest there are depends on its type

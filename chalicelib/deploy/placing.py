@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from chalicelib.domain.errors import ValidationFailed
 from chalicelib.domain.panel import Customer, Host
@@ -63,7 +64,7 @@ def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:
         raise ValidationFailed(passed[0]["message"], passed)
 
 
-def capacity_view(host: Host) -> dict[str, object]:
+def capacity_view(host: Host) -> dict[str, Any]:
     """A host's capacity and what of it is reserved, as the API shows it; capacity is null before the first check."""
     capacity = capacity_of(host, _overcommit())
     promised = adapters().promises.of([host.id])[host.id]

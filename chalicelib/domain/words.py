@@ -6,7 +6,7 @@ import string
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -48,7 +48,9 @@ def _is_time(text: str) -> str:
     return text
 
 
-Time = Annotated[str, AfterValidator(_is_time)]
+_DATE_TIME = Field(json_schema_extra={"format": "date-time"})
+Time = Annotated[str, AfterValidator(_is_time), _DATE_TIME]
+AnsweredTime = Annotated[str, _DATE_TIME]  # one that we made ourselves
 _DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 # A DNS label (RFC 1123): a service's name is the first label of its URL.
 DnsLabel = Annotated[str, StringConstraints(pattern=_DNS_LABEL, max_length=63)]

@@ -10,6 +10,7 @@ from chalice.test import Client
 
 import app
 from chalicelib.api import auth, rates
+from tests.contract import oracle
 from tests.emulator import Panel
 
 COMPOSE = """\
@@ -43,7 +44,7 @@ class Reply:
 
 
 class Api:
-    """Speaks as the token it holds; `as_(token)` speaks as another."""
+    """Speaks as the token it holds; `as_(token)` speaks as another. Every answer is held to the contract."""
 
     def __init__(self, client: Client, token: str | None) -> None:
         self._client = client
@@ -81,7 +82,9 @@ class Api:
             headers["Authorization"] = f"Bearer {self._token}"
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         response = self._client.http.request(method, f"/api{path}", headers=headers, body=data)
-        return Reply(response.status_code, dict(response.headers), response.body.decode())
+        reply = Reply(response.status_code, dict(response.headers), response.body.decode())
+        oracle.hold(method, f"/api{path}", data, reply.status, reply.headers, reply.text)
+        return reply
 
 
 @pytest.fixture
