@@ -23,9 +23,9 @@ Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 class WantedCustomerLimits(WireIn):
     """What the customer may have in all; what is left out or null is not limited."""
 
-    services: int | None = Field(default=None, ge=0)
+    services: int | None = Field(default=None, ge=0, le=1_000_000)
     cpu: float | None = Field(default=None, ge=0, le=1_000_000)
-    memory_mb: int | None = Field(default=None, ge=0)
+    memory_mb: int | None = Field(default=None, ge=0, le=1_000_000_000_000)
 
     def to_limits(self) -> CustomerLimits:
         cpu_millis = None if self.cpu is None else round(self.cpu * 1000)
@@ -48,7 +48,7 @@ class ChangeCustomer(WireIn):
 class CreateToken(WireIn):
     name: Title
     role: Literal["admin", "deployer", "viewer"]
-    customer_id: str | None = None
+    customer_id: str | None = Field(None, min_length=1, max_length=100)
     expires_at: Time | None = None
     requests_per_minute: int | None = Field(None, ge=0, le=1_000_000)
 

@@ -24,6 +24,7 @@ from chalicelib.domain.errors import (
     Changed,
     Forbidden,
     InvalidRequest,
+    NotFound,
     SlipwayError,
     TooLarge,
     UnsupportedMediaType,
@@ -63,6 +64,7 @@ STATUS: dict[type[SlipwayError], int] = {
 MAX_BODY_BYTES = 1_048_576
 _ANYONE = Caller(token_id="", role="viewer", customer_id=None)
 _READS = ("GET", "HEAD")
+_LONGEST_ID = 200
 _CORS = CORSConfig(
     allow_headers=[once.HEADER, "If-Match"],
     expose_headers=[
@@ -157,7 +159,7 @@ class Routes(Blueprint):
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             def answering(**parameters: str) -> Response:
-                return _Call(self.current_request, role, lambda asked: view(asked, **parameters)).answer()
+                return _Call(self.current_request, role, lambda asked: view(asked, **_ids(parameters))).answer()
 
             answering.__name__ = view.__name__
             answering.__doc__ = view.__doc__
@@ -287,6 +289,13 @@ def in_our_shape(event: Any, get_response: Callable[[Any], Response]) -> Respons
     return response
 
 
+def _ids(given: dict[str, str]) -> dict[str, str]:
+    """The ids in a path. Raise `NotFound` for what no id of ours is as long as, nor can a key of the table be."""
+    if any(len(value) > _LONGEST_ID for value in given.values()):
+        raise NotFound("there is nothing with so long an id")
+    return given
+
+
 def _reply(answer: Answer, code: str | None = None) -> Reply:
     body = "" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
     return Reply(status=answer.status, headers=answer.headers, body=body, code=code)
@@ -321,7 +330,10 @@ def _error_body(code: str, message: str, details: Any, request_id: str) -> views
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw, parse_constant=_no_constant)
+        value = json.loads(raw, parse_constant=_no_constant)
+        if b"\\ud" in raw.lower():  # half of a character cannot be stored, nor told in an answer
+            json.dumps(value, ensure_ascii=False).encode()
+        return value  # noqa: TRY300  what is above may raise all that is told below
     except RecursionError:
         raise InvalidRequest("the JSON is nested too deeply") from None
     except UnicodeDecodeError:

@@ -32,8 +32,8 @@ class TemplateHealthCheck(Noun):
 
 class MinResources(Noun):
     cpu: float = Field(default=0.1, gt=0, le=256)
-    memory_mb: int = Field(default=64, gt=0)
-    storage_mb: int = Field(default=0, ge=0)
+    memory_mb: int = Field(default=64, gt=0, le=4_194_304)
+    storage_mb: int = Field(default=0, ge=0, le=1_000_000_000)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+# What callers name lies in the time of computers; a week before it is still a date.
+_FIRST_YEAR = 1970
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -40,11 +42,15 @@ def parse_time(text: str) -> datetime:
     if not _RFC3339.fullmatch(text):
         raise ValueError("must be an RFC 3339 date and time such as 2026-03-29T14:30:00Z")
     trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
-    return datetime.fromisoformat(trimmed).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(trimmed).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie within the years 1 to 9999 in UTC") from None
 
 
 def _is_time(text: str) -> str:
-    parse_time(text)
+    if parse_time(text).year < _FIRST_YEAR:
+        raise ValueError(f"must not be before {_FIRST_YEAR}")
     return text
 
 
