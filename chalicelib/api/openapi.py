@@ -63,6 +63,7 @@ _TAGS: Final = {
     "hosts": "The Docker hosts that services run on",
     "customers": "Who services belong to",
     "tokens": "Who may call",
+    "registries": "Customers' credentials for private images",
     "templates": "What can be deployed by name",
     "audit": "Who asked for which change",
     "health": "Whether this API answers",

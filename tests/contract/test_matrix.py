@@ -161,6 +161,9 @@ class Asked:
         body = BODIES.get(name, {})
         if name == "create_service":
             return {**body, "name": fresh("new"), "customer_id": self._world.own.customer_id}
+        if name == "create_registry":
+            registry = f"{fresh('new')}.example.com"
+            return {"customer_id": self._world.own.customer_id, "registry": registry, "username": "a", "password": "b"}
         if name in ("create_host", "change_service"):
             return {**body, "name": fresh("new")}
         return {**body, "id": fresh("new")} if name == "create_template" else body or None
@@ -171,7 +174,13 @@ class Asked:
         estate = self._world.own if whose == "own" else self._world.foreign
         if name in OWNED:
             return self._owned(name, estate)
-        return {"host_id": self._host_id(), "token_id": self._token_id(), "template_id": self._template_id()}[name]
+        ids = {
+            "host_id": self._host_id,
+            "token_id": self._token_id,
+            "template_id": self._template_id,
+            "registry_id": self._registry_id,
+        }
+        return ids[name]()
 
     def _owned(self, name: str, estate: Estate) -> str:
         if self._route.name == "delete_customer":  # one with services is not deleted
@@ -191,6 +200,10 @@ class Asked:
             return self._world.token_id
         spare = self._world.panel.a_token("viewer")
         return f"tok_{spare.split('_')[2]}"
+
+    def _registry_id(self) -> str:
+        leaves = self._route.name == "delete_registry"
+        return self._world.a_registry(f"{fresh('leaving')}.example.com") if leaves else self._world.registry_id
 
     def _template_id(self) -> str:
         if self._route.name != "delete_template":

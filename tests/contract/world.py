@@ -8,6 +8,7 @@ from chalicelib.deploy.placing import Wish
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
+from chalicelib.domain.registry import Registry, id_of
 from chalicelib.domain.service import Event, Limits
 from chalicelib.domain.words import new_id, now
 from tests.emulator import Panel
@@ -71,10 +72,11 @@ class World:
         self.own, self.foreign = Estate(panel, "own", self.host_id), Estate(panel, "foreign", self.host_id)
         self.empty_customer_id = panel.a_customer("Empty").id
         panel.a_token("viewer", self.own.customer_id)
+        self.registry_id = self.a_registry("registry.example.com")
         self.token_id = panel.tokens.all()[0].id
         panel.audit.begin(_an_entry())
         panel.host_calls.answers |= {
-            "measure": {"measured": [], "statuses": {}},
+            "reconcile": {"corrected": []},
             "lifecycle": self._lifecycle,
             "logs": {"entries": [_LOG_ENTRY], "truncated": False},
             "check_host": {"status": "ready"},
@@ -86,6 +88,22 @@ class World:
             "orphans": {"orphans": {ORPHAN: {"volumes": ["data"], "files": ["releases"]}}},
             "sweep": lambda service_ids, **_: {"removed": service_ids, "left": {}},
         }
+
+    def a_registry(self, name: str) -> str:
+        """Credentials of our own customer for a registry; the same again if they are there."""
+        registry_id = id_of(self.own.customer_id, name)
+        if registry_id not in {registry.id for registry in self.panel.registries.all()}:
+            self.panel.registries.add(
+                Registry(
+                    id=registry_id,
+                    customer_id=self.own.customer_id,
+                    registry=name,
+                    username="ci",
+                    sealed_password=self.panel.sealer.seal(b"password", registry_id),
+                    created_at=now(),
+                )
+            )
+        return registry_id
 
     def settle(self) -> None:
         """Have every job end well, and give a customer a service again whose own was deleted."""

