@@ -1,6 +1,6 @@
 """Builds each adapter once, when it is first needed; tests put their own in with `use`."""
 
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.functions import HostCalls
@@ -143,12 +143,19 @@ def _private_key(sealer: Sealer, sealed: bytes, host_id: str) -> str:
     return sealer.unseal(sealed, host_id).decode()
 
 
+@cache
+def _session() -> Any:
+    # botocore, which boto3 stands on: importing boto3 itself brings S3's transfers: 60 ms of CPU at a cold start.
+    import botocore.session  # noqa: PLC0415
+
+    return botocore.session.get_session()
+
+
 def _client(service: str, read_timeout: int = 10) -> Any:
-    import boto3  # noqa: PLC0415  # importing this module builds nothing and costs little
     from botocore.config import Config  # noqa: PLC0415
 
     retries = {"total_max_attempts": 1 if service == "lambda" else 4, "mode": "standard"}
-    return boto3.client(
+    return _session().create_client(
         service,
         config=Config(retries=retries, connect_timeout=3, read_timeout=read_timeout, max_pool_connections=64),
     )

@@ -29,19 +29,15 @@ readers check it again.
 """
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.domain.errors import Conflict, Unavailable
+from chalicelib.store.typed import plain, typed
 
 Item = dict[str, Any]
 Key = tuple[str, str]
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class Lost(Conflict):
@@ -204,7 +200,7 @@ class Table:
 
 def put(key: Key, attributes: Mapping[str, Any], condition: str = "", **values: Any) -> dict[str, Any]:
     item = {"pk": key[0], "sk": key[1], **attributes}
-    write: dict[str, Any] = {"Item": {name: _serialize(value) for name, value in item.items() if value is not None}}
+    write: dict[str, Any] = {"Item": {name: typed(value) for name, value in item.items() if value is not None}}
     return {"Put": _conditional(write, condition, {}, values)}
 
 
@@ -265,20 +261,8 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _serialize(value) for name, value in values.items()}
+    return {name: typed(value) for name, value in values.items()}
 
 
 def _plain(raw: Mapping[str, Any]) -> Item:
-    return {name: _python(_deserialize(value)) for name, value in raw.items()}
-
-
-def _python(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, Binary):
-        return bytes(value)
-    if isinstance(value, dict):
-        return {name: _python(inner) for name, inner in value.items()}
-    if isinstance(value, (list, set)):
-        return [_python(inner) for inner in value]
-    return value
+    return {name: plain(value) for name, value in raw.items()}
