@@ -49,7 +49,7 @@ def seed(state: Path, count: int) -> str:
 
 def _seeded(count: int) -> str:
     # They read the environment that Cloud has set.
-    from chalicelib.deploy import start  # noqa: PLC0415
+    from chalicelib.deploy import drafting, start, upkeep  # noqa: PLC0415
     from chalicelib.domain.panel import Caller, Customer, Host  # noqa: PLC0415
     from chalicelib.domain.words import new_id, now  # noqa: PLC0415
     from chalicelib.wiring import adapters  # noqa: PLC0415
@@ -81,15 +81,15 @@ def _seeded(count: int) -> str:
     panel.__dict__["workflow"] = Nobody()
     caller = Caller(token_id="tok_bench", role="admin", customer_id=None)
     for number in range(count):
-        wanted = start.NewService(
+        wanted = drafting.NewService(
             name=f"service-{number}",
             customer_id=customer.id,
             deploy_method="compose",
             compose=_COMPOSE,
             variables={"GREETING": "hello"},
         )
-        service, job = start.create(start.draft(wanted, caller), caller)
-        start.end_for(job, "unavailable", "seeded for a bench")
+        service, job = start.create(drafting.draft(wanted, caller), caller)
+        upkeep.end_for(job, "unavailable", "seeded for a bench")
     return service.id
 
 

@@ -9,7 +9,7 @@ from chalicelib.api.auth import forget, must_see
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.versions import etag
-from chalicelib.deploy.start import enforce_suspensions
+from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp

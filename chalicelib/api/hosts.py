@@ -11,7 +11,7 @@ from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
-from chalicelib.deploy.start import forget_removals
+from chalicelib.deploy.upkeep import forget_removals
 from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now

@@ -13,7 +13,7 @@ from chalicelib.api.auth import must_see
 from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting, start, upkeep
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.errors import (
     Conflict,
@@ -177,11 +177,11 @@ def create_service(request: Request) -> Answer:
         )
     template = _template(wanted.template_id) if wanted.template_id else None
     if template:
-        compose, variables = template.compose, template.values(wanted.variables, start.called(wanted.name))
+        compose, variables = template.compose, template.values(wanted.variables, drafting.called(wanted.name))
     else:
         compose, variables = wanted.compose or "", wanted.variables
-    drafted = start.draft(
-        start.NewService(
+    drafted = drafting.draft(
+        drafting.NewService(
             name=wanted.name,
             customer_id=customer.id,
             deploy_method=wanted.deploy_method,
@@ -283,9 +283,9 @@ def change_service(request: Request, service_id: str) -> Answer:
     wanted = request.body(ChangeService)
     dry = request.parameters(DryRun).dry_run
     _customer(service.customer_id, request.caller)
-    drafted = start.draft_change(
+    drafted = drafting.draft_change(
         service,
-        start.Change(
+        drafting.Change(
             name=wanted.name,
             compose=wanted.compose,
             variables=wanted.variables,
@@ -423,7 +423,7 @@ def _lifecycle(request: Request, service_id: str, kind: Kind) -> Answer:
         pending = views.ServicePending(id=service.id, status=service.status, message=message, deploy_job_id=job.id)
         return Answer(pending, 202, headers)
     except Unavailable as error:
-        start.end_for(adapters().jobs.get(job.id), error.code, error.message)
+        upkeep.end_for(adapters().jobs.get(job.id), error.code, error.message)
         raise
     return Answer(views.ServiceSeen(id=service.id, status=seen["status"], message=seen["message"]), 200, headers)
 
@@ -515,13 +515,13 @@ def _release_view(release: Release, service: Service) -> views.Release:
     )
 
 
-def _plan_view(drafted: start.Draft) -> views.Plan:
+def _plan_view(drafted: drafting.Draft) -> views.Plan:
     """What would run, and how it differs from what does, without secrets."""
     service, plan, source = drafted.service, drafted.plan, drafted.source
     after = Redactor(secret_values(source.variables, source.secret_names)).clean(plan.document)
     before: dict[str, Any] = {}
     if service.release:
-        running = start.source_of(service.id, service.release)
+        running = drafting.source_of(service.id, service.release)
         before = Redactor(secret_values(running.variables, running.secret_names)).clean(running.document)
     return views.Plan(
         name=drafted.name,
@@ -539,7 +539,7 @@ def _plan_view(drafted: start.Draft) -> views.Plan:
     )
 
 
-def _warnings(drafted: start.Draft) -> list[views.Finding]:
+def _warnings(drafted: drafting.Draft) -> list[views.Finding]:
     return [
         views.Finding(path=warning.path, rule=warning.rule, message=warning.message) for warning in drafted.warnings
     ]
@@ -566,7 +566,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 
 def _view(service: Service, seen: Observation | None) -> views.Service:
-    variables = start.variables_of(service)
+    variables = drafting.variables_of(service)
     hidden = {name for name in variables if name in service.secret_names or looks_secret(name)}
     return views.Service(
         id=service.id,

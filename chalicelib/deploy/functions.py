@@ -48,7 +48,7 @@ def host_call(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reaper")
 def reaper(event: CloudWatchEvent) -> None:
     """End jobs that passed their deadline, start those the workflow never began, and hold customers to their status."""
-    from chalicelib.deploy.start import enforce_suspensions, go_on_removing, reap  # noqa: PLC0415
+    from chalicelib.deploy.upkeep import enforce_suspensions, go_on_removing, reap  # noqa: PLC0415
 
     reap()
     enforce_suspensions()
@@ -58,6 +58,6 @@ def reaper(event: CloudWatchEvent) -> None:
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reconciler")
 def reconciler(event: CloudWatchEvent) -> None:
     """Have every host looked at, so that no status stays untrue for long."""
-    from chalicelib.deploy.start import look_at_every_host  # noqa: PLC0415
+    from chalicelib.deploy.upkeep import look_at_every_host  # noqa: PLC0415
 
     look_at_every_host()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.commands import kit
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting, start
 from chalicelib.deploy.logins import closed_to, explained, has_pulled, will_pull
 from chalicelib.deploy.work import POLL_SECONDS, Work
 from chalicelib.domain import compose
@@ -178,7 +178,7 @@ def record(work: Work) -> str:
             }
         ),
         status="running",
-        promised=start.amount_of(release),
+        promised=drafting.amount_of(release),
         release=release.number,
         deployed_at=moment,
         freed_name=service.name if name != service.name else None,
@@ -187,7 +187,7 @@ def record(work: Work) -> str:
         compose=source.compose,
         secret_names=source.secret_names,
         limits=source.limits,
-        sealed_variables=start.sealed_variables(service.id, source.variables),
+        sealed_variables=drafting.sealed_variables(service.id, source.variables),
     )
     adapters().slots.give_back(job.host_id, job.id)
     adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
@@ -463,6 +463,6 @@ def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) ->
         release.model_copy(update={"state": "failed"}) if release.state == "pending" else None,
         freed_name=release.name if release.state == "pending" and release.name != service.name else None,
         status=status,
-        promised=start.amount_of(adapters().services.release(service.id, service.release or release.number)),
+        promised=drafting.amount_of(adapters().services.release(service.id, service.release or release.number)),
     )
     adapters().slots.give_back(job.host_id, job.id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.commands import kit
 from chalicelib.commands.command import Command
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import logins_for
 from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError
 from chalicelib.domain.job import Job
@@ -234,4 +234,4 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
 # Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
 @lru_cache(maxsize=32)
 def _source(service_id: str, number: int) -> Source:
-    return start.source_of(service_id, number)
+    return drafting.source_of(service_id, number)

@@ -67,7 +67,7 @@ def up(options: Options) -> None:
 
 def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | None]:
     # Both need the environment that Cloud has set.
-    from chalicelib.deploy.start import resume_unfinished  # noqa: PLC0415
+    from chalicelib.deploy.upkeep import resume_unfinished  # noqa: PLC0415
     from infra.local import bootstrap  # noqa: PLC0415
 
     bootstrap.warm_up()

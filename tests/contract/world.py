@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting, start
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.job import Job
@@ -43,7 +43,7 @@ class Estate:
 
     def a_service(self) -> tuple[str, str]:
         """A service that is being deployed, and its job."""
-        wanted = start.NewService(
+        wanted = drafting.NewService(
             name=fresh(self._name),
             customer_id=self.customer_id,
             deploy_method="compose",
@@ -54,7 +54,7 @@ class Estate:
             wish=Wish(self._host_id, {}),
             limits=Limits(),
         )
-        service, job = start.create(start.draft(wanted, _ADMIN), _ADMIN)
+        service, job = start.create(drafting.draft(wanted, _ADMIN), _ADMIN)
         return service.id, job.id
 
 

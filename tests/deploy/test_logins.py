@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting, start
 from chalicelib.deploy.logins import repository_of
 from chalicelib.domain import errors
 from chalicelib.domain.job import Job
@@ -35,14 +35,14 @@ def a_login(panel: Panel, customer_id: str, registry: str, password: str = PASSW
 def a_job(panel: Panel, customer_id: str, *images: str, name: str = "blog") -> Job:
     panel.hosts.all() or panel.a_host()
     services = ", ".join(f"s{number}: {{image: '{image}'}}" for number, image in enumerate(images))
-    wanted = start.NewService(
+    wanted = drafting.NewService(
         name=name,
         customer_id=customer_id,
         deploy_method="compose",
         compose=f"services: {{{services}}}",
         variables={},
     )
-    return start.create(start.draft(wanted, ADMIN), ADMIN)[1]
+    return start.create(drafting.draft(wanted, ADMIN), ADMIN)[1]
 
 
 def on_the_host(host: FakeHost, *missing: str) -> None:

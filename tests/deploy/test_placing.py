@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from chalicelib.deploy import start
+from chalicelib.deploy import drafting, start
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import CustomerLimits
@@ -16,8 +16,8 @@ from tests.emulator import Panel
 SMALL = {"cpus": 2, "memory_mb": 3000, "disk_total_mb": 100_000}  # 2700 MB may be promised: five times 512
 
 
-def wanted(panel: Panel, name: str, customer_id: str, wish: Wish | None = None) -> start.NewService:
-    return start.NewService(
+def wanted(panel: Panel, name: str, customer_id: str, wish: Wish | None = None) -> drafting.NewService:
+    return drafting.NewService(
         name=name,
         customer_id=customer_id,
         deploy_method="compose",
@@ -40,7 +40,7 @@ def test_many_creates_at_once_never_promise_more_than_there_is(panel: Panel) -> 
 
     def create(number: int) -> None:
         try:
-            start.create(start.draft(wanted(panel, f"s{number}", customer), ADMIN), ADMIN)
+            start.create(drafting.draft(wanted(panel, f"s{number}", customer), ADMIN), ADMIN)
             outcomes.append("placed")
         except Conflict as error:
             outcomes.append("full" if "no host can take" in error.message else error.message)
@@ -60,7 +60,7 @@ def test_many_creates_at_once_never_promise_more_than_there_is(panel: Panel) -> 
 def test_the_job_says_why_a_host_was_chosen(panel: Panel, host: FakeHost) -> None:
     small_hosts(panel, 2)
 
-    _, job = start.create(start.draft(wanted(panel, "blog", panel.a_customer().id), ADMIN), ADMIN)
+    _, job = start.create(drafting.draft(wanted(panel, "blog", panel.a_customer().id), ADMIN), ADMIN)
 
     assert "the least of 2 that it fits on" in panel.jobs.get(job.id).placement
 
@@ -69,7 +69,7 @@ def test_a_label_that_no_host_has_is_told_for_each(panel: Panel) -> None:
     small_hosts(panel, 2)
 
     with pytest.raises(Conflict) as caught:
-        start.draft(wanted(panel, "blog", panel.a_customer().id, Wish(labels={"region": "eu"})), ADMIN)
+        drafting.draft(wanted(panel, "blog", panel.a_customer().id, Wish(labels={"region": "eu"})), ADMIN)
 
     assert {host["reason"] for host in caught.value.details["hosts"]} == {"lacks the label region=eu"}
 
@@ -93,11 +93,11 @@ def test_a_change_has_room_for_both_until_it_is_known_which_runs(panel: Panel, h
     def promised() -> int:
         return panel.promises.of([service.host_id])[service.host_id]["memory_mb"]
 
-    job = start.update(start.draft_change(service, start.Change(limits=Limits(memory_mb=2048))), ADMIN)
+    job = start.update(drafting.draft_change(service, drafting.Change(limits=Limits(memory_mb=2048))), ADMIN)
     assert promised() == 2048
     walk(job, *GOOD_WAY)
     assert promised() == 2048
-    smaller = start.draft_change(panel.services.get(service.id), start.Change(limits=Limits(memory_mb=128)))
+    smaller = drafting.draft_change(panel.services.get(service.id), drafting.Change(limits=Limits(memory_mb=128)))
     job = start.update(smaller, ADMIN)
     assert promised() == 2048
     walk(job, *GOOD_WAY)
@@ -109,7 +109,7 @@ def test_a_limit_below_what_is_used_is_refused(panel: Panel, host: FakeHost) -> 
     service = deployed(panel)
 
     with pytest.raises(ValidationFailed, match="uses 300 MB"):
-        start.draft_change(service, start.Change(limits=Limits(memory_mb=128)))
+        drafting.draft_change(service, drafting.Change(limits=Limits(memory_mb=128)))
 
 
 def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, host: FakeHost) -> None:
@@ -118,9 +118,9 @@ def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, ho
     panel.customers.change(customer, limits=CustomerLimits(services=1, memory_mb=600))
 
     with pytest.raises(ValidationFailed) as create:
-        start.draft(wanted(panel, "more", customer.id), ADMIN)
+        drafting.draft(wanted(panel, "more", customer.id), ADMIN)
     with pytest.raises(ValidationFailed) as change:
-        start.update(start.draft_change(service, start.Change(limits=Limits(memory_mb=700))), ADMIN)
+        start.update(drafting.draft_change(service, drafting.Change(limits=Limits(memory_mb=700))), ADMIN)
 
     assert {problem["path"] for problem in create.value.details} == {
         "customer.limits.services",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import functions, start
+from chalicelib.deploy import functions, start, upkeep
 from chalicelib.domain import errors
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Status
@@ -111,7 +111,7 @@ def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None
     service = deployed(panel)
     panel.host_calls.told.clear()
 
-    start.look_at_every_host()
+    upkeep.look_at_every_host()
 
     assert panel.host_calls.told == [("reconcile", {"host_id": service.host_id, "service_ids": [service.id]})]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import functions, start
+from chalicelib.deploy import drafting, functions, start, upkeep
 from chalicelib.deploy.steps import STEPS
 from chalicelib.domain import errors
 from chalicelib.domain.errors import SlipwayError
@@ -27,14 +27,14 @@ GOOD_WAY = ("Admit", "Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 def created(panel: Panel) -> tuple[Service, Job]:
     panel.a_host()
-    wanted = start.NewService(
+    wanted = drafting.NewService(
         name="blog",
         customer_id=panel.a_customer().id,
         deploy_method="compose",
         compose=COMPOSE,
         variables={"PASSWORD": "canary-secret"},
     )
-    service, job = start.create(start.draft(wanted, ADMIN), ADMIN)
+    service, job = start.create(drafting.draft(wanted, ADMIN), ADMIN)
     return service, job
 
 
@@ -148,7 +148,7 @@ def test_a_redeploy_leaves_containers_that_did_not_change(panel: Panel, host: Fa
 
     start.redeploy(service, ADMIN)
 
-    assert start.source_of(service.id, 2).document == start.source_of(service.id, 1).document
+    assert drafting.source_of(service.id, 2).document == drafting.source_of(service.id, 1).document
 
 
 def test_an_image_that_cannot_be_pulled_fails_before_anything_is_touched(panel: Panel, host: FakeHost) -> None:
@@ -374,8 +374,8 @@ def test_a_removal_is_begun_again_until_the_host_is_clean(panel: Panel, host: Fa
     step("RecordRemovalFailure", first, error=caught(errors.HostRefused("no")))
     assert panel.jobs.get(first.id).status == "failed"
 
-    start.go_on_removing()
-    start.go_on_removing()
+    upkeep.go_on_removing()
+    upkeep.go_on_removing()
 
     second = panel.workflow.started[-1]
     assert (second.kind, second.id != first.id) == ("delete", True)
@@ -388,7 +388,7 @@ def test_what_a_lost_host_holds_is_given_up_with_it(panel: Panel, host: FakeHost
     service = deployed(panel)
     job = start.remove(service, ADMIN)
 
-    start.forget_removals(service.host_id)
+    upkeep.forget_removals(service.host_id)
 
     assert panel.jobs.get(job.id).status == "failed"
     assert panel.services.find(service.id) is None
@@ -413,7 +413,7 @@ def test_a_port_that_speaks_no_http_gets_no_url_and_the_timeline_says_so(panel: 
 def test_a_resumed_job_runs_its_commands_anew(panel: Panel, host: FakeHost) -> None:
     _, job = created(panel)
     walk(job, "Admit", "Preflight", "Upload")
-    start.resume_unfinished()
+    upkeep.resume_unfinished()
 
     walk(job, "Up")
 
@@ -436,7 +436,7 @@ def test_the_reaper_ends_what_passed_its_deadline_and_frees_the_service(panel: P
     service, job = created(panel)
     panel.jobs.change(job, deadline="2020-01-01T00:00:00.000Z")
 
-    start.reap()
+    upkeep.reap()
 
     assert panel.jobs.get(job.id).status == "failed"
     assert panel.services.get(service.id).status == "failed"
@@ -448,7 +448,7 @@ def test_the_reaper_starts_again_what_the_workflow_never_began(panel: Panel, hos
     panel.workflow.started.clear()
     panel.jobs.change(job, created_at="2020-01-01T00:00:00.000Z")
 
-    start.reap()
+    upkeep.reap()
 
     assert [started.id for started in panel.workflow.started] == [job.id]
 
@@ -456,7 +456,7 @@ def test_the_reaper_starts_again_what_the_workflow_never_began(panel: Panel, hos
 def test_a_late_step_of_a_job_the_reaper_ended_does_nothing(panel: Panel, host: FakeHost) -> None:
     _, job = created(panel)
     panel.jobs.change(job, deadline="2020-01-01T00:00:00.000Z")
-    start.reap()
+    upkeep.reap()
 
     assert step("Preflight", job) == "done"
     assert host.verbs() == []
@@ -466,7 +466,7 @@ def test_unfinished_jobs_go_on_after_a_restart(panel: Panel, host: FakeHost) -> 
     _, job = created(panel)
     panel.workflow.started.clear()
 
-    assert start.resume_unfinished() == 1
+    assert upkeep.resume_unfinished() == 1
     assert [started.id for started in panel.workflow.started] == [job.id]
 
 

@@ -1,6 +1,6 @@
 """A suspended customer's services stop, and those alone start again when it returns."""
 
-from chalicelib.deploy import functions, start
+from chalicelib.deploy import functions, start, upkeep
 from tests.deploy.fakes import FakeHost, running
 from tests.deploy.test_steps import ADMIN, deployed
 from tests.emulator import Panel
@@ -22,19 +22,19 @@ def test_what_runs_is_stopped_and_started_again(panel: Panel, host: FakeHost) ->
     customer = panel.customers.get(service.customer_id)
 
     customer = panel.customers.change(customer, status="suspended")
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     host.containers = [STOPPED]
     assert carried_out(panel) == ["stop"]
     assert panel.services.get(service.id).status == "stopped"
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     assert carried_out(panel) == []
 
     panel.customers.change(customer, status="active")
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     host.containers = [running()]
     assert carried_out(panel) == ["start"]
     assert panel.services.get(service.id).status == "running"
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     assert carried_out(panel) == []
 
 
@@ -45,9 +45,9 @@ def test_what_its_customer_had_stopped_stays_stopped(panel: Panel, host: FakeHos
     functions.host_call({"call": "lifecycle", "arguments": {"job_id": job.id}}, None)
     customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
 
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     panel.customers.change(customer, status="active")
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
 
     assert carried_out(panel) == []
 
@@ -57,9 +57,9 @@ def test_what_is_busy_is_stopped_a_minute_later(panel: Panel, host: FakeHost) ->
     job = start.redeploy(service, ADMIN)
     panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
 
-    start.enforce_suspensions()
+    upkeep.enforce_suspensions()
     assert carried_out(panel) == []
 
-    start.end_for(job, "unavailable", "ended")
-    start.enforce_suspensions()
+    upkeep.end_for(job, "unavailable", "ended")
+    upkeep.enforce_suspensions()
     assert carried_out(panel) == ["stop"]

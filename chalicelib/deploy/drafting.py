@@ -1,0 +1,243 @@
+"""A release as it would be: what a caller wants, planned, placed and held to the limits. Nothing is stored here."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
+from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
+from chalicelib.domain.panel import Caller
+from chalicelib.domain.placement import Amount
+from chalicelib.domain.redaction import looks_secret
+from chalicelib.domain.service import (
+    DeployMethod,
+    HealthCheck,
+    Limits,
+    Release,
+    Service,
+    Source,
+)
+from chalicelib.domain.template import Called, Template
+from chalicelib.domain.words import finding, new_id, now
+from chalicelib.wiring import adapters
+
+if TYPE_CHECKING:
+    from chalicelib.domain import compose
+
+
+@dataclass(frozen=True)
+class NewService:
+    """What a caller wants deployed; `template` where the compose text came from one."""
+
+    name: str
+    customer_id: str
+    deploy_method: DeployMethod
+    compose: str
+    variables: Mapping[str, str]
+    secret_names: tuple[str, ...] = ()
+    template: Template | None = None
+    wish: Wish = field(default_factory=Wish)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a caller wants otherwise; None leaves it, and a variable set to None is taken away."""
+
+    name: str | None = None
+    compose: str | None = None
+    variables: Mapping[str, str | None] | None = None
+    secret_names: tuple[str, ...] = ()
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A release as it would be, before anything is stored."""
+
+    service: Service
+    plan: "compose.Plan"
+    source: Source
+    name: str
+    wish: Wish = field(default_factory=Wish)
+    place: Place | None = None
+
+    @property
+    def need(self) -> Amount:
+        """What it is promised of its host."""
+        disk = adapters().settings.default_disk_mb
+        return Amount(cpu_millis=self.plan.cpu_millis, memory_mb=self.plan.memory_mb, disk_mb=disk)
+
+    @property
+    def warnings(self) -> "tuple[compose.Finding, ...]":
+        return self.plan.warnings
+
+
+def draft(wanted: NewService, caller: Caller) -> Draft:
+    """The first release of a new service. Raise what refuses it; nothing is stored."""
+    expose = wanted.template.expose if wanted.template else None
+    check = wanted.template.healthcheck if wanted.template else None
+    created = now()
+    service = Service(
+        id=new_id("svc"),
+        name=wanted.name,
+        status="deploying",
+        customer_id=wanted.customer_id,
+        host_id="",
+        deploy_method=wanted.deploy_method,
+        template=wanted.template.id if wanted.template else None,
+        compose=wanted.compose,
+        sealed_variables=b"",
+        secret_names=_secret_names(wanted.secret_names, wanted.variables),
+        limits=wanted.limits,
+        publishes_ports=caller.role == "admin",
+        expose_service=expose.service if expose else None,
+        expose_port=expose.port if expose else None,
+        health_check=HealthCheck(path=check.path, port=check.port or expose.port, timeout_seconds=check.timeout_seconds)
+        if check and expose
+        else None,
+        last_release=1,
+        created_at=created,
+        updated_at=created,
+    )
+    source = Source(
+        compose=wanted.compose,
+        variables=dict(wanted.variables),
+        secret_names=service.secret_names,
+        limits=wanted.limits,
+        document={},
+    )
+    drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
+    _refuse_taken_name(wanted.name)
+    hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
+    return placed(drafted)
+
+
+def draft_change(service: Service, change: Change) -> Draft:
+    """The release that a change would make. Raise what refuses it; nothing is stored."""
+    if change.compose is not None and service.template:
+        message = "its text comes from a template; change its variables, or deploy a service of your own text"
+        raise ValidationFailed(message, [finding("compose", "from-template", message)])
+    variables = _changed_variables(service, change.variables or {}, change.name or service.name)
+    if change.name and change.name != service.name:
+        _refuse_taken_name(change.name)
+    source = Source(
+        compose=change.compose if change.compose is not None else service.compose,
+        variables=variables,
+        secret_names=_secret_names((*service.secret_names, *change.secret_names), variables),
+        limits=change.limits or service.limits,
+        document={},
+    )
+    drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    _refuse_below_use(drafted)
+    more = larger(service.promised, drafted.need).minus(service.promised)
+    hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
+    return drafted
+
+
+def placed(drafted: Draft) -> Draft:
+    place = find_place(drafted.need, drafted.wish)
+    placed = {"host_id": place.host_id, "promised": drafted.need, "has_url": drafted.plan.routed is not None}
+    return replace(drafted, place=place, service=drafted.service.model_copy(update=placed))
+
+
+def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
+    plan = _plan(service, source, number)
+    if service.release:
+        plan = plan.keeping_unchanged(source_of(service.id, service.release).document)
+    return Draft(service, plan, source.model_copy(update={"document": plan.document}), name)
+
+
+def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
+    # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
+    from chalicelib.domain import compose  # noqa: PLC0415
+
+    settings = adapters().settings
+    return compose.plan(
+        source.compose,
+        source.variables,
+        service_id=service.id,
+        release=release,
+        publish_ports=service.publishes_ports,
+        defaults=compose.Defaults(
+            cpu_millis=source.limits.cpu_millis or settings.default_cpu_millis,
+            memory_mb=source.limits.memory_mb or settings.default_memory_mb,
+            pids=settings.default_pids,
+        ),
+        expose=(service.expose_service, service.expose_port) if service.expose_port else None,
+    )
+
+
+def _changed_variables(service: Service, changes: Mapping[str, str | None], name: str) -> dict[str, str]:
+    stored = variables_of(service)
+    template = _template_of(service) if changes or name != service.name else None
+    if template:
+        stored = template.chosen(stored, called(service.name))
+    values = {variable: value for variable, value in {**stored, **changes}.items() if value is not None}
+    return template.values(values, called(name)) if template else values
+
+
+def _template_of(service: Service) -> Template | None:
+    """The template as it is now; None if it was removed: the service has its text."""
+    try:
+        return adapters().templates.get(service.template) if service.template else None
+    except NotFound:
+        return None
+
+
+def called(name: str) -> Called:
+    """How a service of this name is called by its template's text."""
+    settings = adapters().settings
+    return Called(name=name, host_name=settings.host_name_of(name), url=settings.url_of(name))
+
+
+def _secret_names(given: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({*given, *filter(looks_secret, variables)}))
+
+
+def _refuse_taken_name(name: str) -> None:
+    """Before sealing and storing; the transaction decides, this only answers sooner."""
+    if adapters().services.id_of_name(name):
+        raise Conflict(f"a service named {name} exists already")
+
+
+def _refuse_below_use(drafted: Draft) -> None:
+    """A limit below what it uses now would have it killed at once."""
+    service, limit = drafted.service, drafted.plan.memory_mb
+    seen = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
+    if limit < service.promised.memory_mb and seen and (seen.memory_usage_mb or 0) > limit:
+        message = f"the service uses {seen.memory_usage_mb} MB of memory now, which {limit} MB would not hold"
+        raise ValidationFailed(message, [finding("limits.memory_mb", "below-use", message)])
+
+
+def amount_of(release: Release) -> Amount:
+    """What a release is promised of its host."""
+    disk = adapters().settings.default_disk_mb
+    return Amount(cpu_millis=release.cpu_millis, memory_mb=release.memory_mb, disk_mb=disk)
+
+
+def larger(one: Amount, other: Amount) -> Amount:
+    """Room for both, as long as it is not known which will run."""
+    return Amount(
+        cpu_millis=max(one.cpu_millis, other.cpu_millis),
+        memory_mb=max(one.memory_mb, other.memory_mb),
+        disk_mb=max(one.disk_mb, other.disk_mb),
+    )
+
+
+def variables_of(service: Service) -> dict[str, str]:
+    """The service's variables, unsealed."""
+    values: dict[str, str] = json.loads(adapters().sealer.unseal(service.sealed_variables, service.id))
+    return values
+
+
+def source_of(service_id: str, number: int) -> Source:
+    """What a release was made of, unsealed."""
+    sealed = adapters().services.source(service_id, number)
+    return Source.model_validate_json(zlib.decompress(adapters().sealer.unseal(sealed, service_id)))
+
+
+def sealed_variables(service_id: str, variables: Mapping[str, str]) -> bytes:
+    return adapters().sealer.seal(json.dumps(dict(variables)).encode(), service_id)
