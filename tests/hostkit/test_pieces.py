@@ -307,6 +307,17 @@ def test_cpu_is_what_was_used_between_two_samples() -> None:
     assert measure.used(last, last)["cpu"] is None
 
 
+def test_too_short_a_time_since_its_start_tells_nothing_of_a_containers_cpu() -> None:
+    started, now = {"at": 0, "cpu": 0, "memory": 0}, {"at": 100_000_000, "cpu": 300_000_000, "memory": 7}
+
+    assert measure.used(started, now, measure.SHORTEST_SINCE_START_NS) == {"cpu": None, "memory": 7}
+
+
+@pytest.mark.parametrize(("asked", "tail"), [({}, 100), ({"tail": None}, 100), ({"tail": 0}, 0), ({"tail": 7}, 7)])
+def test_no_lines_asked_for_are_no_lines(asked: dict[str, Any], tail: int) -> None:
+    assert logs._tail(asked) == tail
+
+
 def test_our_own_cgroup_is_readable() -> None:
     sample = cgroups.sample(os.getpid())
 
