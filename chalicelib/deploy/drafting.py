@@ -67,8 +67,7 @@ class Draft:
     @property
     def need(self) -> Amount:
         """What it is promised of its host."""
-        disk = adapters().settings.default_disk_mb
-        return Amount(cpu_millis=self.plan.cpu_millis, memory_mb=self.plan.memory_mb, disk_mb=disk)
+        return amount_of(self.plan)
 
     @property
     def warnings(self) -> "tuple[compose.Finding, ...]":
@@ -138,9 +137,10 @@ def draft_change(service: Service, change: Change) -> Draft:
 
 
 def placed(drafted: Draft) -> Draft:
+    """The draft with a host that has room for it."""
     place = find_place(drafted.need, drafted.wish)
-    placed = {"host_id": place.host_id, "promised": drafted.need, "has_url": drafted.plan.routed is not None}
-    return replace(drafted, place=place, service=drafted.service.model_copy(update=placed))
+    changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": drafted.plan.routed is not None}
+    return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
 
 
 def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
@@ -212,10 +212,10 @@ def _refuse_below_use(drafted: Draft) -> None:
         raise ValidationFailed(message, [finding("limits.memory_mb", "below-use", message)])
 
 
-def amount_of(release: Release) -> Amount:
+def amount_of(sized: "Release | compose.Plan") -> Amount:
     """What a release is promised of its host."""
     disk = adapters().settings.default_disk_mb
-    return Amount(cpu_millis=release.cpu_millis, memory_mb=release.memory_mb, disk_mb=disk)
+    return Amount(cpu_millis=sized.cpu_millis, memory_mb=sized.memory_mb, disk_mb=disk)
 
 
 def larger(one: Amount, other: Amount) -> Amount:

@@ -8,7 +8,7 @@ import logging
 import time
 import zlib
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalicelib.deploy import drafting
 from chalicelib.deploy.placing import hold_to_limits, room_for
@@ -25,9 +25,6 @@ from chalicelib.domain.service import (
 )
 from chalicelib.domain.words import finding, new_id, now, timestamp
 from chalicelib.wiring import adapters
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("slipway.jobs")
 

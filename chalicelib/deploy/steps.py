@@ -19,7 +19,6 @@ from chalicelib.domain.errors import (
     CommandFailed,
     DeadlinePassed,
     ImageUnavailable,
-    NotFound,
     PolicyRefused,
     PreflightFailed,
     Unhealthy,
@@ -48,7 +47,7 @@ def admit(work: Work) -> str:
 
     def look() -> str | None:
         nonlocal before
-        before = adapters().slots.take(work.job.host_id, work.job.id, _is_over)
+        before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over)
         return f"{before} before it" if before else None
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
@@ -325,13 +324,6 @@ def _bring_up(work: Work, release: Release, kind: str) -> str:
         ),
         CommandFailed,
     )
-
-
-def _is_over(job_id: str) -> bool:
-    try:
-        return adapters().jobs.get(job_id).is_over
-    except NotFound:
-        return True
 
 
 def _name(work: Work, release: Release) -> str:

@@ -5,20 +5,16 @@ Each is repeated every minute, and safe to be.
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from chalicelib.deploy import start
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
-from chalicelib.domain.job import REAPER_GRACE_SECONDS, Job, Kind
+from chalicelib.domain.job import LIFECYCLE, REAPER_GRACE_SECONDS, Job, Kind
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.service import (
     Service,
 )
 from chalicelib.domain.words import parse_time
 from chalicelib.wiring import adapters
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("slipway.jobs")
 
@@ -32,7 +28,7 @@ def resume_unfinished() -> int:
     """Tell the workflow of every job that is not over; how many. For a start after the engine lost its executions."""
     count = 0
     for job in adapters().jobs.unfinished():
-        if job.kind in ("start", "stop", "restart"):
+        if job.kind in LIFECYCLE:
             end_for(job, "unavailable", "the control plane was restarted while the host was at work")
         else:
             adapters().workflow.start(adapters().jobs.change(job, resumed=job.resumed + 1))
@@ -48,7 +44,7 @@ def reap() -> None:
             end_for(job, "deadline_passed", "the job passed its deadline without ending by itself")
         elif (
             job.status == "queued"
-            and job.kind not in ("start", "stop", "restart")
+            and job.kind not in LIFECYCLE
             and parse_time(job.created_at) + timedelta(seconds=START_AGAIN_SECONDS) < moment
         ):
             adapters().workflow.start(job)
@@ -60,7 +56,7 @@ def go_on_removing() -> None:
     for removal in panel.services.removals():
         service = panel.services.find(removal["service_id"])
         try:
-            if service is not None and (not _exists(removal["job_id"]) or panel.jobs.get(removal["job_id"]).is_over):
+            if service is not None and panel.jobs.is_over(removal["job_id"]):
                 start.remove(service, _SLIPWAY)
         except Conflict as error:
             log.info("no removal of service %s yet: %s", removal["service_id"], error.message)
@@ -72,10 +68,10 @@ def forget_removals(host_id: str) -> None:
     for removal in panel.services.removals():
         service = panel.services.find(removal["service_id"])
         if removal["host_id"] == host_id and service is not None:
-            job = panel.jobs.get(removal["job_id"])
-            if not job.is_over:
+            if not panel.jobs.is_over(removal["job_id"]):
+                job = panel.jobs.get(removal["job_id"])
                 panel.jobs.close(start.ended_job(job, "failed", "its host was removed; what it holds was given up"))
-            panel.services.purge(service, job, given_up=True)
+            panel.services.give_up(service)
 
 
 def enforce_suspensions() -> None:
@@ -122,7 +118,7 @@ def end_for(job: Job, code: str, message: str) -> None:
         panel.jobs.close(ended)
         return
     try:
-        status = service.status if job.kind in ("start", "stop", "restart", "delete") else _left_in(job, service)
+        status = service.status if job.kind in (*LIFECYCLE, "delete") else _left_in(job, service)
         panel.services.finish(service, ended, (start.event_of("deploy", "failed", message, job),), status=status)
     except LeaseLost:
         log.info("job %s ended by itself or lost its lease", job.id)
@@ -132,11 +128,3 @@ def end_for(job: Job, code: str, message: str) -> None:
 def _left_in(job: Job, service: Service) -> str:
     """What a deploy that was cut off leaves: the last release untouched, or nobody knows."""
     return job.previous_status if service.release and not job.up_began else "failed"
-
-
-def _exists(job_id: str) -> bool:
-    try:
-        adapters().jobs.get(job_id)
-    except NotFound:
-        return False
-    return True

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from chalicelib.domain.words import Noun
 
 Kind = Literal["deploy", "update", "redeploy", "rollback", "delete", "start", "stop", "restart"]
+# Carried out while the caller waits, by the function that speaks SSH; the others are the workflow's.
+LIFECYCLE: tuple[Kind, ...] = ("start", "stop", "restart")
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 TERMINAL: tuple[JobStatus, ...] = ("succeeded", "failed", "cancelled")
 

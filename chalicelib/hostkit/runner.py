@@ -64,7 +64,7 @@ def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: di
         code = 3
     except Ended:
         code = 128 + signal.SIGTERM
-    except BaseException:
+    except BaseException:  # a fault of the kit, and nobody above to hear of it: its traceback goes into the job's log
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
     places.write(folder + "/rc", str(code))

@@ -23,6 +23,13 @@ class JobStore:
             raise NotFound("no such job")
         return Job.model_validate(item)
 
+    def is_over(self, job_id: str) -> bool:
+        """Also where it is so long over that it is forgotten."""
+        try:
+            return self.get(job_id).is_over
+        except NotFound:
+            return True
+
     def unfinished(self) -> Iterator[Job]:
         """Every job that is not over."""
         for item in self._table.query("JOBS"):

@@ -287,29 +287,34 @@ class ServiceStore:
             else:
                 self._commit(changed, *writes)
 
-    def purge(self, service: Service, job: Job, *, given_up: bool = False) -> None:
-        """A deleted service's end: its job is over and nothing of it stays but that job.
+    def purge(self, service: Service, job: Job) -> None:
+        """A deleted service's end: its job is over and nothing of it stays but that job."""
+        last = self._last_writes(service)
+        with _lease_held():
+            self._table.transact(*last, delete(_lease(service.id), "job_id = :job", job=job.id), *over(job))
 
-        `given_up`: whoever holds its lease, and though that job may be over, because its host is gone for good.
+    def give_up(self, service: Service) -> None:
+        """A deleted service's end, whoever holds its lease: its host is gone for good."""
+        self._table.transact(*self._last_writes(service), delete(_lease(service.id)))
+
+    def _last_writes(self, service: Service) -> list[dict[str, Any]]:
+        """What ends a service, but for its lease, once all that nobody reads any more is deleted.
+
+        That goes first, so that a crash in between leaves the removal to be repeated; what was promised is given back
+        once, with the service itself.
         """
-        # What is read by nobody any more goes first, so that a crash in between leaves the job to be repeated.
         self._table.write(delete(("OBSERVED#" + service.host_id, service.id)))
         last = (_meta(service.id), _lease(service.id))
         for item in list(self._table.query(f"SVC#{service.id}")):
             if (item["pk"], item["sk"]) not in last:
                 self._table.write(delete((item["pk"], item["sk"])))
         nothing = Amount().minus(service.promised)
-        writes = [
-            delete(_meta(service.id)),
+        return [
+            delete(_meta(service.id), "attribute_exists(pk)"),
             delete(_removal(service.id)),
             on_host(service.host_id, nothing, -1, None),
             to_customer(service.customer_id, nothing, -1, CustomerLimits()),
         ]
-        if given_up:
-            self._table.transact(*writes, delete(_lease(service.id)))
-            return
-        with _lease_held():
-            self._table.transact(*writes, delete(_lease(service.id), "job_id = :job", job=job.id), *over(job))
 
     def _commit(self, service: Service, *writes: dict[str, Any]) -> None:
         """The writes, and the service's row in the list with them."""
