@@ -1,5 +1,4 @@
 import base64
-import ctypes
 import io
 import json
 import os
@@ -8,10 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,7 +21,6 @@ from infra.local.login import Login
 from infra.local.machine import Machine, MachineError
 from tests.lab import ground
 
-_NEW_NETWORK = 0x40000000
 _RUN_AND_WAIT = """
 import sys
 from contextlib import ExitStack
@@ -34,30 +31,6 @@ print(machine.user, flush=True)
 sys.stdin.read()
 """
 _DEMO = "docker run --detach --restart unless-stopped --name demo --env SERVICE_NAME=shop --publish 127.0.0.1:8099:8000"
-
-
-@pytest.fixture
-def own_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A network namespace for this test, so that Docker's firewall rules and bridges never meet the machine's own."""
-    reason = ground.missing()
-    if reason:
-        pytest.skip(f"no Docker engine can be started here: {reason}")
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")  # an engine of our own, even where one runs
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as before:
-        if libc.unshare(_NEW_NETWORK) != 0:
-            pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        yield
-        assert libc.setns(before.fileno(), _NEW_NETWORK) == 0
-
-
-@pytest.fixture
-def state_dir() -> Iterator[Path]:
-    """A folder everyone may pass through: pytest's own are closed to the login user."""
-    with tempfile.TemporaryDirectory(prefix="slipway-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder, "state")
 
 
 @pytest.mark.docker

@@ -1,6 +1,5 @@
 """`python -m infra.local up`: what it refuses in one line, and a whole life with a kill in it."""
 
-import ctypes
 import fcntl
 import json
 import os
@@ -9,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +18,6 @@ import pytest
 import requests
 
 from infra.local.cloud import PROJECT
-from tests.lab import ground
-
-_NEW_NETWORK = 0x40000000
 
 
 def _words(state: Path, *more: str) -> list[str]:
@@ -59,29 +54,6 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> 
 
 def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "a port is 0 to 65535" in _refusal(tmp_path, "--port", "70000")
-
-
-@pytest.fixture
-def own_network() -> Iterator[None]:
-    """A network namespace for this test and the runner it starts, so that Docker's rules never meet the machine's."""
-    reason = ground.missing()
-    if reason:
-        pytest.skip(f"no Docker engine can be started here: {reason}")
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as before:
-        if libc.unshare(_NEW_NETWORK) != 0:
-            pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        yield
-        assert libc.setns(before.fileno(), _NEW_NETWORK) == 0
-
-
-@pytest.fixture
-def state() -> Iterator[Path]:
-    """A folder everyone may pass through: pytest's own are closed to the login user."""
-    with tempfile.TemporaryDirectory(prefix="slipway-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder, "state")
 
 
 class Running:
@@ -140,14 +112,14 @@ def _running(state: Path, port: int = 0, ready: Path | None = None) -> Iterator[
 
 @pytest.mark.docker
 @pytest.mark.usefixtures("own_network")
-def test_a_kill_in_the_middle_of_a_deploy_loses_nothing_and_the_next_start_finishes_it(state: Path) -> None:
-    with _running(state) as runner:
+def test_a_kill_in_the_middle_of_a_deploy_loses_nothing_and_the_next_start_finishes_it(state_dir: Path) -> None:
+    with _running(state_dir) as runner:
         before = runner.told
         service = runner.deploy("shop")
         runner.process.kill()
         runner.process.wait(10)
 
-    with _running(state) as runner:
+    with _running(state_dir) as runner:
         assert {name: runner.told[name] for name in ("token", "host_id", "customer_id")} == {
             name: before[name] for name in ("token", "host_id", "customer_id")
         }
@@ -157,15 +129,15 @@ def test_a_kill_in_the_middle_of_a_deploy_loses_nothing_and_the_next_start_finis
         url = runner.ask("GET", f"services/{service['id']}")["url"]
         assert _page(url).startswith("<!doctype html>")
 
-    with _running(state) as runner:
+    with _running(state_dir) as runner:
         assert [row["name"] for row in runner.ask("GET", "services")["data"]] == ["shop"]
         assert "Hello from shop" in _page(url)
 
 
 @pytest.mark.docker
 @pytest.mark.usefixtures("own_network")
-def test_the_first_deploy_goes_as_the_readme_tells_it(state: Path) -> None:
-    here = state.with_name(".state")
+def test_the_first_deploy_goes_as_the_readme_tells_it(state_dir: Path) -> None:
+    here = state_dir.with_name(".state")
     told = (PROJECT / "README.md").read_text().partition("## A first deploy")[2].partition("\n## ")[0]
     deploy, visit = re.findall(r"```sh\n(.*?)```", told, re.DOTALL)
 
