@@ -8,6 +8,7 @@ from chalicelib.aws.sealing import Sealer
 from chalicelib.aws.workflow import Workflow
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
+from chalicelib.store.agents import AgentStore
 from chalicelib.store.audit import AuditStore
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.promises import Promises
@@ -58,6 +59,10 @@ class Adapters:
     @cached_property
     def hosts(self) -> Records[Host]:
         return Records(self.table, "HOSTS", Host, "host")
+
+    @cached_property
+    def agents(self) -> AgentStore:
+        return AgentStore(self.table)
 
     @cached_property
     def customers(self) -> Records[Customer]:

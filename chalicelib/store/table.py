@@ -18,6 +18,7 @@
 | what one was promised        | PROMISED#<host or customer id> | PROMISED |
 | a service being removed     | REMOVALS      | <service id>    |
 | turns on a host             | SLOTS#<host id> | SLOTS         |
+| a host's agent              | AGENT#<host id> | META          |
 | what a host's services used | OBSERVED#<host id> | <service id> |
 | an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |
 | a token's requests          | RATE#<token id> | <minute>      |
