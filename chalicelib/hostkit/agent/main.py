@@ -11,6 +11,7 @@ import sys
 import threading
 
 LOG_BYTES = 500_000
+LOCK_S = 10.0
 STACK_BYTES = 256 * 1024
 UNPACKED = "000000000000"
 
@@ -36,11 +37,21 @@ def main() -> None:
 
 
 def run(folder: str, program: str) -> None:
-    from .running import Agent  # noqa: PLC0415 - asking for the version should not take it
+    from .only import only_one  # noqa: PLC0415 - asking for the version should not take them
+    from .running import Agent  # noqa: PLC0415
 
+    if not only_one(folder + "/run.lock", LOCK_S):
+        sys.exit("another agent is at work")
+    if sys.argv[2:] == ["tied"]:
+        threading.Thread(target=_end_with_supervisor, name="tie", daemon=True).start()
     threading.stack_size(STACK_BYTES)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # everything is prepared for a worse end than this
     Agent(folder, version(), program).run()
+
+
+def _end_with_supervisor() -> None:
+    sys.stdin.buffer.read()  # it writes nothing, so this returns when it is gone
+    os._exit(0)
 
 
 def version() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -10,6 +9,9 @@ import subprocess
 import sys
 import time
 from types import FrameType
+
+from .. import processes
+from .only import only_one
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 STABLE_S = 60.0
@@ -19,28 +21,26 @@ _log = logging.getLogger("agent")
 
 
 def supervise(folder: str, program: str) -> None:
-    lock = open(folder + "/lock", "a")  # noqa: SIM115 - held as long as this process lives
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not only_one(folder + "/supervise.lock", 1.0):
         sys.exit("another supervisor is at work")
     with open(folder + "/pid.new", "w", encoding="ascii") as file:
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {processes.started(os.getpid())}")
     os.rename(folder + "/pid.new", folder + "/pid")
     pause = FIRST_PAUSE_S
     while True:
         began = time.monotonic()
-        code = _child(program)
+        code = _ended(program)
         _log.warning("the agent ended with %s", code)
         pause = FIRST_PAUSE_S if time.monotonic() - began > STABLE_S else min(pause * 2, LONGEST_PAUSE_S)
         time.sleep(pause)
 
 
-def _child(program: str) -> int:
-    words = [sys.executable, "-I", "-S", program, "run"]
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - our own words
+def _ended(program: str) -> int:
+    """Run the agent to its end. It holds our pipe, and ends when we do, however we end."""
+    words = [sys.executable, "-I", "-S", program, "run", "tied"]
+    child = subprocess.Popen(words, stdin=subprocess.PIPE)  # noqa: S603 - our own words
 
-    def end(*_: int | FrameType | None) -> None:
+    def end(_: int, __: FrameType | None) -> None:
         child.terminate()
         try:
             child.wait(END_S)

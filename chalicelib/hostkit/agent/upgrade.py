@@ -69,4 +69,4 @@ class Upgrade:
 
 def become(path: str) -> None:
     """Go on as what is in that file, under the same process id."""
-    os.execv(sys.executable, [sys.executable, "-I", "-S", path, "run"])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-I", "-S", path, *sys.argv[1:]])  # noqa: S606 - no shell is wanted
