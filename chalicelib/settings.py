@@ -10,6 +10,7 @@ class Settings:
     """What an installation decides. Every field is set by `SLIPWAY_<FIELD IN CAPITALS>`."""
 
     table: str = "slipway"
+    bucket: str = "slipway"
     state_machine_arn: str = ""
     kms_key_id: str = "alias/slipway"
     host_call_function: str = "host_call"

@@ -4,6 +4,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.functions import HostCalls
+from chalicelib.aws.objects import Objects
 from chalicelib.aws.sealing import Sealer
 from chalicelib.aws.workflow import Workflow
 from chalicelib.domain.panel import Customer, Host, Token
@@ -95,6 +96,10 @@ class Adapters:
     @cached_property
     def sealer(self) -> Sealer:
         return Sealer(_client("kms"), self.settings.kms_key_id)
+
+    @cached_property
+    def objects(self) -> Objects:
+        return Objects(_client("s3"), self.settings.bucket)
 
     @cached_property
     def workflow(self) -> Workflow:

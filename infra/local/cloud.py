@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from infra.local.dynamodb import DynamoDB
 from infra.local.facade import Facade
 from infra.local.keys import ALIAS, Keys
 from infra.local.lambdas import Functions
+from infra.local.objects import Objects
 from infra.local.schedules import Clockwork
 from infra.local.stepfunctions import StepFunctions
 from infra.local.wire import ACCOUNT, REGION
@@ -25,6 +26,7 @@ from infra.local.wire import ACCOUNT, REGION
 PROJECT = Path(__file__).resolve().parents[2]
 STAGE = "local"
 TABLE = "slipway-local"
+BUCKET = "slipway-local"
 MACHINE = "slipway-local-deploy"
 
 _OURS_ONLY = re.compile(r"AWS_(ENDPOINT_URL.*|PROFILE|DEFAULT_PROFILE|SESSION_TOKEN|IGNORE_CONFIGURED_ENDPOINT_URLS)")
@@ -41,6 +43,7 @@ class Cloud:
             facade = starting.enter_context(Facade())
             facade.offer("DynamoDB_20120810", database.answer)
             facade.offer("TrentService", keys.answer)
+            facade.offer_signed("s3", Objects(state / "s3").answer)
             self.url = facade.url
             _set_environment({**_aws(facade.url), **environment})
             self.app, self.config = _app()
@@ -50,6 +53,7 @@ class Cloud:
             facade.offer("AWSStepFunctions", states.answer)
             states.define(MACHINE, (PROJECT / "infra" / "deploy.asl.json").read_text(), _arns(self.app, self.config))
             _make_table()
+            _make_bucket()
             _make_clients()
             self._clockwork = (schedules.of_app(self.app), functions)
             self._started = starting.pop_all()
@@ -73,6 +77,7 @@ def _aws(url: str) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "SLIPWAY_TABLE": TABLE,
+        "SLIPWAY_BUCKET": BUCKET,
         "SLIPWAY_KMS_KEY_ID": ALIAS,
         "SLIPWAY_STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{MACHINE}",
         "SLIPWAY_HOST_CALL_FUNCTION": "host_call",
@@ -117,10 +122,21 @@ def _make_table() -> None:
         client.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=lives)
 
 
+def _make_bucket() -> None:
+    import boto3  # noqa: PLC0415  the environment must be set first
+
+    from chalicelib.aws.objects import lifecycle  # noqa: PLC0415
+
+    client: Any = boto3.client("s3")
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=BUCKET)
+    client.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=lifecycle())
+
+
 def _make_clients() -> None:
     """boto3 cannot make clients in several threads at once, and the first requests come together."""
     from chalicelib.wiring import adapters  # noqa: PLC0415  the environment must be set first
 
     panel = adapters()
-    for name in ("table", "sealer", "workflow", "host_calls", "host_calls_quick"):
+    for name in ("table", "objects", "sealer", "workflow", "host_calls", "host_calls_quick"):
         getattr(panel, name)

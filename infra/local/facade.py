@@ -22,10 +22,14 @@ FUNCTIONS_PATH = "/2015-03-31/functions/"
 
 
 class Facade:
-    """Serves what it is given to offer, by the service part of `x-amz-target`, and Lambda's Invoke, until closed."""
+    """Serves what it is given to offer until closed.
+
+    A call's service is told by `x-amz-target`, by its path (Lambda's Invoke) or by what it is signed for (S3).
+    """
 
     def __init__(self) -> None:
         self._services: dict[str, Engine] = {}
+        self._signed_services: dict[str, Engine] = {}
         self._functions: Engine | None = None
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._open: set[socket.socket] = set()
@@ -41,6 +45,9 @@ class Facade:
     def offer(self, service: str, engine: Engine) -> None:
         self._services[service] = engine
 
+    def offer_signed(self, service: str, engine: Engine) -> None:
+        self._signed_services[service] = engine
+
     def offer_functions(self, engine: Engine) -> None:
         self._functions = engine
 
@@ -54,7 +61,7 @@ class Facade:
         if self._functions and call.path.startswith(FUNCTIONS_PATH):
             return self._functions(call)
         target = call.headers.get("x-amz-target", "")
-        engine = self._services.get(target.partition(".")[0])
+        engine = self._services.get(target.partition(".")[0]) or self._signed_services.get(call.signed_for)
         if engine:
             return engine(call)
         what = target or f"{call.method} {call.path}"
@@ -112,8 +119,8 @@ class _Conversation:
 
     def _call(self) -> Call:
         method = self._parser.get_method().decode()
-        path = self._url.decode("latin-1").partition("?")[0]
-        return Call(method, path, self._headers, bytes(self._body))
+        path, _, query = self._url.decode("latin-1").partition("?")
+        return Call(method, path, self._headers, bytes(self._body), query)
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, bytearray()
