@@ -115,7 +115,9 @@ class Adapters:
     def gateway(self) -> Gateway:
         return Gateway(
             _client(
-                "apigatewaymanagementapi", read_timeout=POST_SECONDS, endpoint_url=self.settings.websocket_endpoint or None
+                "apigatewaymanagementapi",
+                read_timeout=POST_SECONDS,
+                endpoint_url=self.settings.websocket_endpoint or None,
             )
         )
 

@@ -3,10 +3,10 @@
 import base64
 import json
 import zlib
-from typing import Any, Literal
+from typing import Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from chalicelib.api import auth, views
 from chalicelib.api.http import Answer, Request, Routes

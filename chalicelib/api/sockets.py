@@ -2,23 +2,25 @@
 
 API Gateway calls one function when a connection is asked for, one for each message, one afterwards. The edge has put
 what the URL's path said into the query: `service_id`, `job_id`, or `agent` for the connection of a host's agent.
+
+Chalice gives the handlers of a Blueprint the event as Lambda has it (it wraps only an app's own), so they are written
+for that.
 """
 
 import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from chalice import Blueprint, Rate
-from chalice.app import CloudWatchEvent, WebsocketEvent
-from pydantic import Field, field_validator, model_validator
+from chalice.app import CloudWatchEvent
 
 from chalicelib.api import auth, rates
-from chalicelib.api.http import STATUS, WireIn, validated
+from chalicelib.api.follow import Follow
+from chalicelib.api.http import STATUS, validated
 from chalicelib.domain.errors import InvalidRequest, NotFound, SlipwayError, TooLarge, Unauthorized
 from chalicelib.domain.panel import Caller
-from chalicelib.domain.words import Time
 from chalicelib.live import following, keeper
 from chalicelib.wiring import adapters
 
@@ -28,51 +30,19 @@ log = logging.getLogger("slipway.sockets")
 # What a client that cannot set headers offers beside its token, and what it is answered.
 SUBPROTOCOL = "slipway"
 _LONGEST_MESSAGE = 4096  # nothing that may be said is longer
-_TAIL = 100
-
-
-class Follow(WireIn):
-    """From where on to follow, and how entries are sent. `cursor` goes before `since`, `since` before `tail`."""
-
-    tail: int | Literal["all"] | None = None
-    since: Time | None = None
-    cursor: str | None = Field(None, min_length=1, max_length=4096, pattern=r"^[A-Za-z0-9_.:=/+-]+$")
-    format: Literal["entry", "batch"] = "entry"
-
-    @field_validator("tail", mode="before")
-    @classmethod
-    def _number_or_all(cls, value: Any) -> Any:
-        if value is None or value == "all":
-            return value
-        if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 8):  # noqa: PLR2004
-            raise ValueError("must be a number of lines, or all")
-        return int(value)
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "Follow":
-        if len([start for start in (self.tail, self.since, self.cursor) if start is not None]) > 1:
-            raise ValueError("give one of cursor, since and tail")
-        return self
-
-    def start(self) -> dict[str, Any]:
-        if self.cursor is not None:
-            return {"cursor": self.cursor}
-        if self.since is not None:
-            return {"since": self.since}
-        return {"tail": _TAIL if self.tail is None else self.tail}
 
 
 @sockets.on_ws_connect(name="websocket_connect")
-def connect(event: WebsocketEvent) -> dict[str, Any]:
+def connect(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Let the connection be made, or answer as the REST API would why not."""
-    asked = event.to_dict()
-    query: Mapping[str, str] = asked.get("queryStringParameters") or {}
-    headers = {name.lower(): value for name, value in (asked.get("headers") or {}).items()}
+    connection_id: str = event["requestContext"]["connectionId"]
+    query: Mapping[str, str] = event.get("queryStringParameters") or {}
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
         if "agent" in query:
-            following.begin_agent(auth.agent_of(headers.get("authorization")), event.connection_id)
+            following.begin_agent(auth.agent_of(headers.get("authorization")), connection_id)
         else:
-            _follow(event.connection_id, query, headers)
+            _follow(connection_id, query, headers)
     except SlipwayError as error:
         return _refusal(error)
     offered = headers.get("sec-websocket-protocol")
@@ -80,19 +50,21 @@ def connect(event: WebsocketEvent) -> dict[str, Any]:
 
 
 @sockets.on_ws_message(name="websocket_message")
-def message(event: WebsocketEvent) -> None:
+def message(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer what was said. Nothing that a client can say ends in a crash."""
     try:
         answer = _heard(event)
     except SlipwayError as error:
         answer = {"type": "error", "error": {"code": error.code, "message": error.message}}
-    adapters().gateway.post(event.connection_id, json.dumps(answer))
+    adapters().gateway.post(event["requestContext"]["connectionId"], json.dumps(answer))
+    return {"statusCode": 200}
 
 
 @sockets.on_ws_disconnect(name="websocket_disconnect")
-def disconnect(event: WebsocketEvent) -> None:
+def disconnect(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Forget it."""
-    following.end(event.connection_id)
+    following.end(event["requestContext"]["connectionId"])
+    return {"statusCode": 200}
 
 
 @sockets.schedule(Rate(1, unit=Rate.MINUTES), name="keeper")
@@ -132,13 +104,14 @@ def _caller(query: Mapping[str, str], headers: Mapping[str, str], subject_id: st
     return auth.caller_of(f"Bearer {token}" if token else headers.get("authorization"))
 
 
-def _heard(event: WebsocketEvent) -> dict[str, Any]:
-    if event.to_dict().get("isBase64Encoded"):
+def _heard(event: dict[str, Any]) -> dict[str, Any]:
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
         raise InvalidRequest("send text: a JSON object with a type")
-    if len(event.body) > _LONGEST_MESSAGE:
+    if len(body) > _LONGEST_MESSAGE:
         raise TooLarge(f"a message here has at most {_LONGEST_MESSAGE} characters")
     try:
-        said = json.loads(event.body)
+        said = json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidRequest("send JSON: an object with a type") from None
     kind = said.get("type") if isinstance(said, dict) else None

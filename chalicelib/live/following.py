@@ -18,9 +18,7 @@ _NUMBER_BITS = 48
 _SYNC = json.dumps({"type": "sync"})
 
 
-def begin(
-    subject: Service | Job, caller: Caller, connection_id: str, start: dict[str, Any], form: Format
-) -> Follower:
+def begin(subject: Service | Job, caller: Caller, connection_id: str, start: dict[str, Any], form: Format) -> Follower:
     """Have this connection follow a service's logs or a job's output."""
     follower = Follower(
         connection_id=connection_id,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from chalicelib.domain.following import Entry
-from chalicelib.domain.words import now
 from chalicelib.wiring import adapters
 
 _MOST_TAILS = 20  # what one reading looks through, newest first
@@ -20,7 +19,7 @@ def keep_tail(service_id: str, tail: dict[str, Any]) -> None:
 
 
 def tails(service_id: str, living: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """What is kept of this service's containers, newest first, but of those that the host still has (12 digits each)."""
+    """What is kept of this service's containers, newest first; not of the living, by 12 digits of their ids."""
     keys = adapters().objects.list(f"tails/{service_id}/")
     for key in sorted(keys, reverse=True)[:_MOST_TAILS]:
         if key.rpartition("-")[2] in living:
@@ -30,10 +29,10 @@ def tails(service_id: str, living: frozenset[str]) -> Iterator[dict[str, Any]]:
             yield _unpacked(packed)
 
 
-def keep_output(job_id: str, name: str, output: str, *, truncated: bool) -> None:
-    """What a job's pull, build or Compose printed, secrets taken out of it already."""
-    about = {"name": name, "at": now(), "output": output, "truncated": truncated}
-    adapters().objects.put(f"jobs/{job_id}/{about['at']}-{name}", _packed(about), "application/gzip")
+def keep_output(job_id: str, name: str, began: str, output: str, *, truncated: bool) -> None:
+    """What a job's pull, build or Compose printed, secrets taken out of it already. Safe to repeat."""
+    about = {"name": name.partition(".")[0], "at": began, "output": output, "truncated": truncated}
+    adapters().objects.put(f"jobs/{job_id}/{began}-{name}", _packed(about), "application/gzip")
 
 
 def outputs(job_id: str) -> list[dict[str, Any]]:

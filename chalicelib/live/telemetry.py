@@ -132,7 +132,7 @@ def _has_just_changed(service: Service) -> bool:
 
 
 def _have_looked_at(service: Service) -> None:
-    """Have its status and health judged anew; what follows at once is seen by the same look, or by the next minute's."""
+    """Have its status and health judged anew; what follows at once is seen by that look, or by the next minute's."""
     moment = time.monotonic()
     if moment - _looked.get(service.id, -_LOOK_SECONDS) < _LOOK_SECONDS:
         return

@@ -43,7 +43,9 @@ class FollowerStore:
     def change(self, follower: Follower, **changes: Any) -> None:
         """It is still there, or nothing is written: raise `Lost`."""
         self._table.write(
-            update(_follower(follower.host_id, follower.number), changes, "connection_id = :id", id=follower.connection_id)
+            update(
+                _follower(follower.host_id, follower.number), changes, "connection_id = :id", id=follower.connection_id
+            )
         )
 
     def socket(self, connection_id: str) -> Socket | None:
@@ -75,7 +77,9 @@ class FollowerStore:
 
     def _count(self, host_id: str) -> None:
         self._table.write(
-            update(_version(host_id), {}, expressions=("version = if_not_exists(version, :none) + :one",), none=0, one=1)
+            update(
+                _version(host_id), {}, expressions=("version = if_not_exists(version, :none) + :one",), none=0, one=1
+            )
         )
 
 
