@@ -346,6 +346,14 @@ class HostReserved(TypedDict):
     services: int
 
 
+class HostAgent(TypedDict):
+    """What pushes logs and figures from there; null where it was given no token, or that was revoked."""
+
+    version: str | None
+    last_seen: Time | None
+    connected: bool
+
+
 class Host(TypedDict):
     """`facts` are what its last check found; `capacity` is null before the first."""
 
@@ -362,6 +370,7 @@ class Host(TypedDict):
     capacity: HostCapacity | None
     reserved: HostReserved
     problems: list[HostProblem]
+    agent: HostAgent | None
     facts: dict[str, str | int]
     checked_at: Time | None
     created_at: Time
