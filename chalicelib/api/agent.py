@@ -10,10 +10,8 @@ from typing_extensions import TypedDict
 
 from chalicelib.api import auth, views
 from chalicelib.api.http import Answer, Request, Routes
-from chalicelib.deploy.work import redactor_of
 from chalicelib.domain.errors import Conflict, InvalidRequest, TooLarge, Unauthorized, ValidationFailed
 from chalicelib.domain.words import Time, finding
-from chalicelib.live import relay, telemetry
 from chalicelib.store.lanes import Batch
 from chalicelib.wiring import adapters
 
@@ -115,6 +113,10 @@ _KEY_TEXT = Field(max_length=64)
 )
 def take_batch(request: Request) -> views.AgentAnswer:
     """What a host's agent has to tell, gzipped JSON: lines for followers, figures, what happened to containers."""
+    # A cold start serves one request, and few are an agent's.
+    from chalicelib.deploy.work import redactor_of  # noqa: PLC0415
+    from chalicelib.live import relay, telemetry  # noqa: PLC0415
+
     host_id = auth.agent_of(request.authorization)
     told = _batch(request.raw_body)
     about, settings = told["agent"], adapters().settings

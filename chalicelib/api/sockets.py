@@ -21,7 +21,7 @@ from chalicelib.api.follow import Follow
 from chalicelib.api.http import STATUS, validated
 from chalicelib.domain.errors import InvalidRequest, NotFound, SlipwayError, TooLarge, Unauthorized
 from chalicelib.domain.panel import Caller
-from chalicelib.live import following, keeper
+from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 sockets = Blueprint(__name__)
@@ -70,6 +70,8 @@ def disconnect(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @sockets.schedule(Rate(1, unit=Rate.MINUTES), name="keeper")
 def keep(event: CloudWatchEvent) -> None:
     """Look after those who follow hosts whose agents are silent."""
+    from chalicelib.live import keeper  # noqa: PLC0415  the API, sharing this file, does without
+
     keeper.keep()
 
 
