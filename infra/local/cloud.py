@@ -14,12 +14,14 @@ from chalice.cli.factory import CLIFactory
 from chalice.config import Config
 
 from infra.local import lambdas, schedules
+from infra.local.connections import CONNECTIONS_PATH, Connections
 from infra.local.dynamodb import DynamoDB
 from infra.local.facade import Facade
 from infra.local.keys import ALIAS, Keys
 from infra.local.lambdas import Functions
 from infra.local.objects import Objects
 from infra.local.schedules import Clockwork
+from infra.local.sockets import Limits, Sockets
 from infra.local.stepfunctions import StepFunctions
 from infra.local.wire import ACCOUNT, REGION
 
@@ -28,6 +30,7 @@ STAGE = "local"
 TABLE = "slipway-local"
 BUCKET = "slipway-local"
 MACHINE = "slipway-local-deploy"
+_AS_API_GATEWAY = Limits()
 
 _OURS_ONLY = re.compile(r"AWS_(ENDPOINT_URL.*|PROFILE|DEFAULT_PROFILE|SESSION_TOKEN|IGNORE_CONFIGURED_ENDPOINT_URLS)")
 
@@ -35,7 +38,7 @@ _OURS_ONLY = re.compile(r"AWS_(ENDPOINT_URL.*|PROFILE|DEFAULT_PROFILE|SESSION_TO
 class Cloud:
     """Up when made; `close` leaves the state on disk."""
 
-    def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, state: Path, environment: Mapping[str, str], limits: Limits = _AS_API_GATEWAY) -> None:
         with ExitStack() as starting:
             database = DynamoDB(state / "dynamodb")
             starting.callback(database.close)
@@ -48,7 +51,10 @@ class Cloud:
             _set_environment({**_aws(facade.url), **environment})
             self.app, self.config = _app()
             functions = Functions(lambdas.of_app(self.app, self.config), f"{self.app.app_name}-{STAGE}-")
-            facade.offer_functions(functions.answer)
+            facade.offer_path(lambdas.FUNCTIONS_PATH, functions.answer)
+            connections = Connections()
+            facade.offer_path(CONNECTIONS_PATH, connections.answer)
+            self.sockets = Sockets(functions, connections, limits, self.config.api_gateway_stage)
             states = StepFunctions(functions)
             facade.offer("AWSStepFunctions", states.answer)
             states.define(MACHINE, (PROJECT / "infra" / "deploy.asl.json").read_text(), _arns(self.app, self.config))
@@ -78,6 +84,7 @@ def _aws(url: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "SLIPWAY_TABLE": TABLE,
         "SLIPWAY_BUCKET": BUCKET,
+        "SLIPWAY_WEBSOCKET_ENDPOINT": url,
         "SLIPWAY_KMS_KEY_ID": ALIAS,
         "SLIPWAY_STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{MACHINE}",
         "SLIPWAY_HOST_CALL_FUNCTION": "host_call",

@@ -18,19 +18,18 @@ from infra.local.wire import Answer, Call, Engine, refusal
 
 log = logging.getLogger(__name__)
 
-FUNCTIONS_PATH = "/2015-03-31/functions/"
-
 
 class Facade:
     """Serves what it is given to offer until closed.
 
-    A call's service is told by `x-amz-target`, by its path (Lambda's Invoke) or by what it is signed for (S3).
+    A call's service is told by its path (Lambda's Invoke, @connections), by `x-amz-target`, or by what it is signed
+    for (S3).
     """
 
     def __init__(self) -> None:
         self._services: dict[str, Engine] = {}
         self._signed_services: dict[str, Engine] = {}
-        self._functions: Engine | None = None
+        self._paths: dict[str, Engine] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._open: set[socket.socket] = set()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -48,8 +47,9 @@ class Facade:
     def offer_signed(self, service: str, engine: Engine) -> None:
         self._signed_services[service] = engine
 
-    def offer_functions(self, engine: Engine) -> None:
-        self._functions = engine
+    def offer_path(self, part: str, engine: Engine) -> None:
+        """For calls whose path has this in it."""
+        self._paths[part] = engine
 
     def close(self) -> None:
         for connection in (self._listener, *tuple(self._open)):
@@ -58,12 +58,13 @@ class Facade:
             connection.close()
 
     def answer(self, call: Call) -> Answer:
-        if self._functions and call.path.startswith(FUNCTIONS_PATH):
-            return self._functions(call)
+        for part, engine in self._paths.items():
+            if part in call.path:
+                return engine(call)
         target = call.headers.get("x-amz-target", "")
-        engine = self._services.get(target.partition(".")[0]) or self._signed_services.get(call.signed_for)
-        if engine:
-            return engine(call)
+        offered = self._services.get(target.partition(".")[0]) or self._signed_services.get(call.signed_for)
+        if offered:
+            return offered(call)
         what = target or f"{call.method} {call.path}"
         return refusal(501, "NotImplementedException", f"the local AWS does not offer {what}")
 
