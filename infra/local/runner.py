@@ -108,7 +108,7 @@ def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | No
 
 
 def _limits() -> dict[str, str]:
-    """Callers of one machine's loopback are its user's own; the limit only ends what runs away. Batches cost nothing."""
+    """Callers of one machine are its user's own; the limit only ends what runs away. Batches cost nothing."""
     ours = {"SLIPWAY_REQUESTS_PER_MINUTE": _REQUESTS_PER_MINUTE, "SLIPWAY_AGENT_PACE_MS": _AGENT_PACE_MS}
     return {name: os.environ.get(name, value) for name, value in ours.items()}
 

@@ -158,17 +158,19 @@ def cut_stage(lab: Lab, stage: Stage, tmp_path: Path) -> Iterator[tuple[Plane, C
     (lab_host,) = lab.hosts("cut")
     lab_host.load(images.BUSYBOX, images.EDGE)
     address = lab.address
-    with Plane(
-        tmp_path, SETTINGS | {"SLIPWAY_NETWORK_POOL": "10.203.0.0/16"}, addresses=("127.0.0.1", address)
-    ) as plane:
-        with Wire(address, (address, plane.port)) as wire:
-            over = f"{address}:{wire.port}"
-            plane.restart({"SLIPWAY_PUBLIC_URL": f"http://{over}", "SLIPWAY_WEBSOCKET_URL": f"ws://{over}"})
-            admin = plane.client()
-            made = register(admin, lab_host, "cut")
-            assert admin.post(f"hosts/{made['id']}/check")["status"] == "ready"
-            yield plane, admin, DockerHost(made["id"], lab_host), wire
-            clean_up(admin, Stage(plane, (DockerHost(made["id"], lab_host),) * 2))
+    with (
+        Plane(
+            tmp_path, SETTINGS | {"SLIPWAY_NETWORK_POOL": "10.203.0.0/16"}, addresses=("127.0.0.1", address)
+        ) as plane,
+        Wire(address, (address, plane.port)) as wire,
+    ):
+        over = f"{address}:{wire.port}"
+        plane.restart({"SLIPWAY_PUBLIC_URL": f"http://{over}", "SLIPWAY_WEBSOCKET_URL": f"ws://{over}"})
+        admin = plane.client()
+        made = register(admin, lab_host, "cut")
+        assert admin.post(f"hosts/{made['id']}/check")["status"] == "ready"
+        yield plane, admin, DockerHost(made["id"], lab_host), wire
+        clean_up(admin, Stage(plane, (DockerHost(made["id"], lab_host),) * 2))
 
 
 def follow_through(
