@@ -39,7 +39,7 @@ format:  ## put format and import order right
 clean-lab:  ## end lab hosts that a killed test run left behind
 	@$(PY) -m tests.lab down
 
-bench: bench-import bench-api bench-lists bench-placement bench-deploy bench-deploys  ## every bench, one after the other
+bench: bench-import bench-api bench-lists bench-placement bench-deploy bench-deploys bench-live  ## every bench, one after the other
 
 bench-deploy: install  ## a deploy through the API against `docker compose up -d --wait` over SSH, on a lab host
 	@$(PY) -m bench.deploy
