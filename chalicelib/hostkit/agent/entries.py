@@ -65,7 +65,7 @@ def system(message: str, container: str, cursor: str) -> bytes:
 
 def lost(pair: Pair, since: int, until: int, name: str, cursor: str) -> Entry:
     message = (
-        f"lines of {json.loads(name)} may be missing here: its log was rotated before it could be read, "
+        f"lines of {json.loads(name)} may be lost here: its log was rotated before it could be read, "
         f"from {moment(since)} to {moment(until)}"
     )
     return Entry(system(message, json.loads(name), cursor), cursor, pair, (until, 0))
