@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -120,6 +121,12 @@ class Stream:
 
     def lines(self) -> Iterator[bytes]:
         return iter(self._file)
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing comes for that long. To be asked when all that came before was taken with `some`."""
+        came = select.poll()
+        came.register(self._socket, select.POLLIN)
+        return not came.poll(seconds * 1000)
 
     def without_end(self) -> Stream:
         """From here on it may be quiet for as long as it likes."""

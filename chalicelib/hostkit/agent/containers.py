@@ -54,6 +54,15 @@ def running(container: str) -> bool | None:
     return None if detail is None else bool(detail["State"]["Running"] and not detail["State"]["Restarting"])
 
 
+def newest(container: str) -> list[Line]:
+    """The last line in its log, if there is any."""
+    lines: list[Line] = []
+    with Log(container, tail="1") as log:
+        while (some := log.read()) is not None:
+            lines += some
+    return lines
+
+
 class Log:
     """A container's log, from a time on (included), read in pieces of what has come.
 
@@ -79,6 +88,10 @@ class Log:
         if self._lines is None:
             self._lines = Frames() if chunk[0] in (STDOUT, STDERR, 3) else Terminal()
         return self._lines.feed(chunk)
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing comes for that long; not before something was read."""
+        return self._lines is not None and self._stream.quiet(seconds)
 
     def ended(self) -> list[Line]:
         """What a container that is over left without a newline."""

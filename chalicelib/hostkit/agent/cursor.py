@@ -15,7 +15,7 @@ Mark = tuple[int, int]  # nanoseconds, and how many lines of that very time
 WHOLE = 0xFFFF  # every line of that time
 LONGEST = 4096  # characters, as the control plane checks
 # The engine writes a line some milliseconds after it looked at the clock; seen at most 18 ms.
-OVERLAP_NS = 2_000_000_000
+OVERLAP_NS = 500_000_000
 
 _NONE: Mark = (0, 0)
 _SERVICE, _JOB = 1, 2

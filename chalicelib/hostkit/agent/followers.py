@@ -7,7 +7,6 @@ the next batch of the live lane takes him along from exactly there. One who coul
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from .entries import Entry
 from .joblogs import JobLog
 from .packing import Room, Section
 from .shared import SharedStream, Waiting
+from .turn import Turn
 
 MOST_QUEUED = 1 << 18  # bytes of one follower's backlog read ahead
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)  # of a follower who was too slow, or whose backlog could not be read
@@ -58,7 +58,7 @@ class Follower:
 class Followers:
     """All of them. Everything is touched under `turn`."""
 
-    def __init__(self, turn: threading.Condition, places: dict[int, str]) -> None:
+    def __init__(self, turn: Turn, places: dict[int, str]) -> None:
         self.turn = turn
         self.version = 0
         self.services: dict[int, Follower] = {}

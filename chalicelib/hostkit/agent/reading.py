@@ -7,6 +7,8 @@ from typing import NamedTuple
 from .cursor import Mark, Pair, Position
 from .lines import Line
 
+BEHIND_NS = 200_000_000
+HOLE_NS = 10_000_000
 _NOTHING: tuple[Mark, bytes] = ((0, 0), b"")
 
 
@@ -52,3 +54,46 @@ class Sieve:
         if self._expected.get(stream) == time:
             del self._expected[stream]
         return mark
+
+
+class Holes:
+    """Finds the places where the engine may have skipped a file that was rotated away under a reader.
+
+    It does so without a word, and only to one who is behind; it leaves a hole in the times. Whether lines are missing
+    there is told by reading on from the line before in a new request. Where they are not, whoever writes pauses like
+    that, and only longer pauses are looked into until the reader has caught up.
+    """
+
+    def __init__(self) -> None:
+        self.behind = False
+        self._before = 0  # the time of the last line that is new, if that was the last one read
+        self._least = HOLE_NS
+        self._doubted: tuple[int, int] | None = None  # the hole at which reading began again, and where it ended
+
+    def opened(self) -> None:
+        self._before, self.behind = 0, False
+
+    def sound(self, times: list[int], new: list[bool], now: int) -> int:
+        """How many of these lines surely follow each other."""
+        self.behind = new[-1] and now - times[-1] > BEHIND_NS
+        if now - times[0] < BEHIND_NS:
+            self._least, self._doubted = HOLE_NS, None
+            self._before = times[-1] if new[-1] else 0
+            return len(times)
+        for count, (time, is_new) in enumerate(zip(times, new)):  # noqa: B905 - python 3.9 has no `strict`
+            if is_new and self._is_doubtful(time):
+                return count
+            self._before = time if is_new else 0
+        return len(times)
+
+    def _is_doubtful(self, time: int) -> bool:
+        if self._doubted:
+            hole, end = self._doubted
+            self._doubted = None
+            self._least = 2 * hole if time == end else HOLE_NS
+            return False
+        hole = time - self._before
+        if not self._before or hole <= self._least:
+            return False
+        self._doubted = (hole, time)
+        return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from .packing import Batch
 from .post import Config, Connection, Unanswered
 from .state import State
 from .telemetry import Telemetry
+from .turn import Turn
 from .upgrade import Upgrade, become
 
 STATE = "/api/agent/state"
@@ -31,7 +31,7 @@ class Agent:
     def __init__(self, folder: str, version: str, program: str = "") -> None:
         self._folder, self._version, self._program = folder, version, program
         self._config = read_config(folder)
-        self._turn = threading.Condition()
+        self._turn = Turn()
         self._state = State(folder)
         self._followers = Followers(self._turn, self._state.places)
         self._telemetry = Telemetry(self._followers, self._state.events_since)
@@ -96,7 +96,7 @@ class Agent:
             time.sleep(pause)
         with self._turn:
             while not (sections := self._followers.pack_live()):
-                self._turn.wait(self._followers.next_look())
+                self._turn.lines.wait(self._followers.next_look())
         self._began = time.monotonic()
         return sections, {}
 

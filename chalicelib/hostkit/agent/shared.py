@@ -11,24 +11,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
+from time import time_ns
 
 from .. import engine
 from ..refusals import Refused
-from . import containers, cursor, entries
+from . import containers, entries
 from .containers import Container
 from .cursor import Position
 from .entries import Entry
 from .lines import BrokenStream, Line
-from .reading import Sieve
+from .reading import Holes, Sieve
+from .turn import Turn
 
 # Where the shared stream begins: what was written before is in the log by now, and belongs to backlogs.
-SETTLED_NS = cursor.OVERLAP_NS
+SETTLED_NS = 2_000_000_000
 MOST_WAITING = 1 << 20  # bytes of one service
 MOST_WAITING_ALL = 6 << 20
 ALWAYS = 1 << 16  # one service may have this much waiting, however much the others have
 MOST_KEPT = 1 << 20
+GATHER_S = 0.003  # the engine hands over each line by itself; taking them a few at a time costs half as much
+# A quiet log may be one that the engine has stopped sending; how long until that is looked into.
+PATIENT_S, IMPATIENT_S = 60.0, 1.0
 PAUSES_S = (0.1, 0.3, 1.0, 3.0)
 UNREADABLE = (400, 501)  # a log driver whose logs cannot be read
 
@@ -41,11 +45,11 @@ class Waiting:
 
 
 class SharedStream:
-    def __init__(self, service: str, turn: threading.Condition, waiting: Waiting) -> None:
+    def __init__(self, service: str, turn: Turn, waiting: Waiting) -> None:
         self.service = service
         self.turn = turn
         self.live: set[int] = set()  # the followers that get what is packed
-        self.position = Position(time.time_ns() - SETTLED_NS)
+        self.position = Position(time_ns() - SETTLED_NS)
         self.base = self.packed = self.delivered = self.position.text()
         self.kept: deque[Entry] = deque()
         self.fresh: deque[Entry] = deque()
@@ -70,13 +74,13 @@ class SharedStream:
                 reader.label = entries.named(container.name)
             self._forget({container.id for container in found})
 
-    def add(self, reader: Reader, lines: Iterable[Line]) -> None:
-        """Lines as they were read: those that are new take their place."""
-        timed = [(line, reader.times.of(line.stamp), entries.beginning(line, reader.label)) for line in lines]
+    def add(self, reader: Reader, lines: list[Line], times: list[int]) -> None:
+        """Lines as they were read, and when they were written: those that are new take their place."""
+        beginnings = [entries.beginning(line, reader.label) for line in lines]
         with self.turn:
-            for line, moment, beginning in timed:
+            for line, moment, beginning in zip(lines, times, beginnings):  # noqa: B905 - python 3.9 has no `strict`
                 self._add(reader, line, moment, beginning)
-            self.turn.notify_all()
+            self.turn.lines.notify_all()
 
     def say(self, message: str) -> None:
         """Tell its followers something of our own."""
@@ -104,7 +108,7 @@ class SharedStream:
 
     def wait_for_room(self, reader: Reader) -> None:
         with self.turn:
-            while not reader.closed and self._is_full():
+            while not reader.closing.is_set() and self._is_full():
                 self.turn.wait()
 
     def close(self) -> None:
@@ -173,14 +177,17 @@ class Reader(threading.Thread):
         self.label = entries.named(container.name)
         self.times = entries.Times()
         self.sieve = Sieve(container.short, stream.position)
-        self.over = self.closed = False
+        self.over = False
+        self.closing = threading.Event()
         self._stream = stream
         self._log: containers.Log | None = None
+        self._opened_at: dict[int, int] = {}  # up to where each stream was read when the log was opened
+        self._holes = Holes()
 
     def run(self) -> None:
         pauses = iter(PAUSES_S)
         pause = PAUSES_S[0]
-        while not self.closed:
+        while not self.closing.is_set():
             came, ended = self._read()
             if ended:
                 break
@@ -193,7 +200,7 @@ class Reader(threading.Thread):
         self._look_again()
 
     def close(self) -> None:
-        self.closed = True
+        self.closing.set()
         if self._log is not None:
             self._log.interrupt()
 
@@ -215,23 +222,63 @@ class Reader(threading.Thread):
         with self._stream.turn:
             since = self._stream.position.since(self.container.short)
             self.sieve = Sieve(self.container.short, self._stream.position)
+            marks = {stream: self._stream.position.mark((self.container.short, stream)) for stream in (1, 2)}
+        self._opened_at = {stream: mark[0] for stream, mark in marks.items()}
+        self._holes.opened()
         with containers.Log(self.container.id, since=since, follow=True) as log:
             self._log = log
-            while not self.closed and (lines := log.read()) is not None:
+            while not self.closing.is_set():
+                if log.quiet(IMPATIENT_S if self._holes.behind else PATIENT_S):
+                    if self._has_been_left():
+                        return True, False
+                    continue
+                lines = log.read()
+                if lines is None:
+                    break
                 came = True
                 self._stream.wait_for_room(self)
-                if not self.closed:
-                    self._stream.add(self, lines)
-            if self.closed:
+                if self.closing.is_set():
+                    break
+                if not self._take(lines):
+                    return True, False
+                time.sleep(GATHER_S)
+            if self.closing.is_set():
                 return came, True
             # The log ends with its container, and when it is rotated: then there is more to come.
-            over = not containers.running(self.container.id)
-            if over:
-                self._stream.add(self, log.ended())
-            return came, over
+            if containers.running(self.container.id):
+                return came, False
+            if self._has_moved() and self._has_been_left():
+                return True, False
+            rest = log.ended()
+            self._stream.add(self, rest, [self.times.of(line.stamp) for line in rest])
+            return came, True
+
+    def _has_moved(self) -> bool:
+        """Whether anything new was read since the log was opened."""
+        with self._stream.turn:
+            mark = self._stream.position.mark
+            return any(mark((self.container.short, stream))[0] > at for stream, at in self._opened_at.items())
+
+    def _has_been_left(self) -> bool:
+        """Whether the log has more than the engine sent: it may wait for ever at a file that was rotated away."""
+        self._holes.behind = False
+        newest = containers.newest(self.container.id)
+        with self._stream.turn:
+            position = self._stream.position
+            return any(
+                self.times.of(line.stamp) > position.mark((self.container.short, line.stream))[0] for line in newest
+            )
+
+    def _take(self, lines: list[Line]) -> bool:
+        """Whether all of them were taken; if not, the log must be opened again to see what comes next."""
+        times = [self.times.of(line.stamp) for line in lines]
+        new = [time > self._opened_at[line.stream] for time, line in zip(times, lines)]  # noqa: B905 - python 3.9
+        sound = self._holes.sound(times, new, time_ns()) if lines else 0
+        self._stream.add(self, lines[:sound], times[:sound])
+        return sound == len(lines)
 
     def _look_again(self) -> None:
         """It may have been started again before everybody could see that this reader is over."""
         with suppress(Refused, OSError):  # with the engine away, everything is looked at once it is back
-            if not self.closed and containers.running(self.container.id):
+            if not self.closing.is_set() and containers.running(self.container.id):
                 self._stream.look()

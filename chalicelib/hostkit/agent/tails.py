@@ -14,6 +14,7 @@ from typing import Any
 from ..refusals import Refused
 from . import containers, entries
 from .lines import BrokenStream, Line
+from .turn import Turn
 
 LINES = 200
 BYTES = 1 << 18
@@ -23,7 +24,7 @@ OFTEN_S = 10.0  # of a container that crashes all the time, one tail in this tim
 
 
 class Tails:
-    def __init__(self, turn: threading.Condition) -> None:
+    def __init__(self, turn: Turn) -> None:
         self.ready: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._turn = turn
         self._open: dict[str, _Tail] = {}

@@ -271,6 +271,24 @@ def test_what_rotation_took_while_nobody_could_read_is_owned_up_to(
     assert again.got[0]["stream"] in ("stdout", "stderr")
 
 
+def test_a_flood_that_outruns_everybody_is_accounted_for(on_host: AgentOnHost, control: Control, service: str) -> None:
+    lines = 600_000
+    rotated = ("--log-opt", "max-size=2m", "--log-opt", "max-file=2")
+    on_host.begin()
+    follower = control.follow(service, tail="all")
+    on_host.run(service, f"sleep 1; seq 1 {lines}; sleep 2; echo {lines + 1}; sleep 600", *rotated)
+    control.until(lambda: follower.got and follower.got[-1]["message"] == str(lines + 1), 120)
+
+    before, owned = 0, False
+    for entry in follower.got:
+        if entry["stream"] == "system":
+            owned = True
+            continue
+        assert int(entry["message"]) == before + 1 or (owned and int(entry["message"]) > before), before
+        before, owned = int(entry["message"]), False
+    assert before == lines + 1
+
+
 def test_a_follower_that_is_behind_gets_the_rest_later_and_nothing_twice(
     on_host: AgentOnHost, control: Control, service: str
 ) -> None:
