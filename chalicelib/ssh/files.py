@@ -53,8 +53,7 @@ def _replace(client: paramiko.SFTPClient, path: str, data: bytes, mode: int) -> 
     fresh = f"{path}.{secrets.token_hex(4)}.new"
     try:
         with client.open(fresh, "wx") as file:
-            file.chmod(mode)  # before there is anything to read
-            file.set_pipelined(True)
+            file.chmod(mode)  # before there is anything to read; not pipelined: that would hide a full disk
             file.write(data)
         client.posix_rename(fresh, path)
     except OSError:

@@ -52,6 +52,7 @@ class FakeHost:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.containers = [running()]
         self.listening = True
+        self.files: dict[str, bytes] = {}
         self.answers: dict[str, Any] = {
             "preflight": {"disk_free_mb": 9000, "problems": []},
             "upload": lambda request: {"resolved": resolved(request), "missing_images": [], "built_here": []},
@@ -73,6 +74,12 @@ class FakeHost:
             raise answer
         told = dict(answer(request) if callable(answer) else answer)
         return {**_JOB, **told} if verb in {"start", "job", "cancel"} else told
+
+    def put(self, path: str, data: bytes, timeout: float, mode: int = 0o600) -> None:
+        self.files[path] = data
+
+    def forwarding_allowed(self) -> bool:
+        return True
 
     def http_status(self, ip: str, port: int, path: str, host_header: str, timeout: float) -> int | None:
         return 200 if self.listening else None

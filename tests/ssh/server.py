@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from paramiko.common import (
     OPEN_FAILED_CONNECT_FAILED,
     OPEN_SUCCEEDED,
 )
+from paramiko.sftp import SFTP_FAILURE, SFTP_OK
 
 from chalicelib.ssh import HostAddress, generate_key
 from chalicelib.ssh.keys import load
@@ -30,11 +32,15 @@ USER = "deploy"
 class SshServer:
     """Listens on loopback. `sessions` is how many it allows a connection, as MaxSessions does."""
 
-    def __init__(self, home: Path, *, sessions: int = 10, forwarding: bool = True, drop_first: int = 0) -> None:
+    def __init__(
+        self, home: Path, *, sessions: int = 10, forwarding: bool = True, drop_first: int = 0, sftp: bool = True
+    ) -> None:
         self.home = home
         self.sessions = sessions
         self.forwarding = forwarding
         self.drop_first = drop_first
+        self.sftp = sftp
+        self.disk_is_full = False
         self.connections = 0
         self.commands: list[str] = []
         self.most_sessions = 0
@@ -79,8 +85,73 @@ class SshServer:
                 continue
             transport = paramiko.Transport(connection)
             transport.add_server_key(load(self.host_private))
+            if self.sftp:
+                transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, shown=self)
             transport.start_server(event=threading.Event(), server=_Session(self, transport))
             self._transports.append(transport)
+
+
+class _Files(paramiko.SFTPServerInterface):
+    """The home folder, as sshd's own SFTP server shows it."""
+
+    def __init__(self, session: paramiko.ServerInterface, *, shown: SshServer) -> None:
+        super().__init__(session)
+        self._server = shown
+
+    def stat(self, path: str) -> paramiko.SFTPAttributes | int:
+        attributes: paramiko.SFTPAttributes | int
+        attributes = _told(lambda: paramiko.SFTPAttributes.from_stat(self._there(path).stat()))
+        return attributes
+
+    def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+        return _done(lambda: self._there(path).mkdir(attr.st_mode or 0o777))
+
+    def remove(self, path: str) -> int:
+        return _done(self._there(path).unlink)
+
+    def posix_rename(self, oldpath: str, newpath: str) -> int:
+        return _done(lambda: self._there(oldpath).rename(self._there(newpath)))
+
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
+        handle: paramiko.SFTPHandle | int = _told(lambda: _File(self._server, self._there(path), flags))
+        return handle
+
+    def _there(self, path: str) -> Path:
+        return self._server.home / path.lstrip("/")
+
+
+class _File(paramiko.SFTPHandle):
+    def __init__(self, server: SshServer, path: Path, flags: int) -> None:
+        super().__init__(flags)
+        self._server = server
+        self._descriptor = os.open(path, flags, 0o666)
+
+    def write(self, offset: int, data: Any) -> int:
+        if self._server.disk_is_full:
+            return SFTP_FAILURE
+        return _done(lambda: os.pwrite(self._descriptor, data, offset))
+
+    def chattr(self, attr: paramiko.SFTPAttributes) -> int:
+        return _done(lambda: os.fchmod(self._descriptor, attr.st_mode or 0))
+
+    def stat(self) -> paramiko.SFTPAttributes | int:
+        return paramiko.SFTPAttributes.from_stat(os.fstat(self._descriptor))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _done(act: Callable[[], object]) -> int:
+    failure = _told(lambda: act() and None)
+    return SFTP_OK if failure is None else int(failure)
+
+
+def _told(act: Callable[[], Any]) -> Any:
+    """What it answers, or the protocol's number for what went wrong."""
+    try:
+        return act()
+    except OSError as error:
+        return paramiko.SFTPServer.convert_errno(error.errno or 0)
 
 
 class _Session(paramiko.ServerInterface):

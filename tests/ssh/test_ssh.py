@@ -314,3 +314,64 @@ def test_a_kit_that_was_never_asked_says_so(tmp_path: Path) -> None:
         with pytest.raises(CommandFailed, match="exit code 75"):
             host.run(kit.waiting(), 10)
         close_all()
+
+
+# files
+
+
+def test_a_file_arrives_whole_with_its_mode_and_its_folders(server: SshServer, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 2000
+    host = connected(server.address())
+
+    host.put(".slipway/agent/agent.pyz", data, 10)
+    host.put(".slipway/agent/agent.pyz", data[::-1], 10, mode=0o640)
+
+    path = tmp_path / ".slipway/agent/agent.pyz"
+    assert path.read_bytes() == data[::-1]
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [one.name for one in path.parent.iterdir()] == ["agent.pyz"]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before(server: SshServer, tmp_path: Path) -> None:
+    host = connected(server.address())
+    host.put("kept/file", b"before", 10)
+    server.disk_is_full = True
+
+    with pytest.raises(CommandFailed, match="kept/file cannot be written"):
+        host.put("kept/file", b"after", 10)
+
+    assert (tmp_path / "kept/file").read_bytes() == b"before"
+    assert [one.name for one in (tmp_path / "kept").iterdir()] == ["file"]
+
+
+def test_a_place_that_is_no_folder_is_a_failed_command(server: SshServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CommandFailed, match="cannot be written"):
+        connected(server.address()).put("file/inside", b"", 10)
+
+
+def test_a_host_without_sftp_is_not_ready(tmp_path: Path) -> None:
+    with SshServer(tmp_path, sftp=False) as server:
+        with pytest.raises(HostNotReady, match="Subsystem sftp"):
+            connected(server.address()).put("file", b"", 10)
+        close_all()
+
+
+def test_a_connection_that_breaks_while_a_file_is_written_is_an_unreachable_host(
+    server: SshServer, tmp_path: Path
+) -> None:
+    host, data = connected(server.address()), b"x" * 200_000_000
+
+    def cut() -> None:
+        while not any(tmp_path.iterdir()):
+            time.sleep(0.01)
+        server.cut()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    with pytest.raises(HostUnreachable):
+        host.put("large", data, 60)
+    cutting.join()
+    assert not (tmp_path / "large").exists()
