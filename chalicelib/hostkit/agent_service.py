@@ -40,6 +40,8 @@ StandardOutput=null
 [Install]
 WantedBy=default.target
 """
+SYSTEMD = "/run/systemd/system"  # there when the machine was started by it
+LINGER = "/var/lib/systemd/linger/"  # names the users whose units run while they are not logged in
 STARTS_S, ENDS_S = 10.0, 8.0
 COMMAND_S = 15.0
 POLL_S = 0.05
@@ -164,7 +166,7 @@ def _start_supervisor() -> None:
 
 def _systemd_keeps_it() -> bool:
     """Whether this user's systemd answers, and goes on when the user has logged out."""
-    if shutil.which("systemctl") is None or not os.path.isdir("/run/systemd/system"):
+    if shutil.which("systemctl") is None or not os.path.isdir(SYSTEMD):
         return False
     os.environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     if not _systemctl("show-environment"):
@@ -175,7 +177,7 @@ def _systemd_keeps_it() -> bool:
 def _lingers() -> bool:
     import pwd  # noqa: PLC0415 - no other verb needs it
 
-    return os.path.exists("/var/lib/systemd/linger/" + pwd.getpwuid(os.getuid()).pw_name)
+    return os.path.exists(LINGER + pwd.getpwuid(os.getuid()).pw_name)
 
 
 def _start_unit() -> None:
