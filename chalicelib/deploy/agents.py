@@ -45,7 +45,11 @@ def _knows_us(host: Host, seen: dict[str, str | None]) -> bool:
     if known is None or known.revoked_at:
         return False
     told = (seen["url"], seen["websocket_url"], seen["token_id"])
-    return told == (settings.public_url, settings.websocket_url, known.token_id)
+    return told == (settings.public_url, _socket_url(), known.token_id)
+
+
+def _socket_url() -> str:
+    return f"{adapters().settings.websocket_url}/api/agent/socket"
 
 
 def _give_token(host: Host, remote: "RemoteHost") -> None:
@@ -53,7 +57,7 @@ def _give_token(host: Host, remote: "RemoteHost") -> None:
     text, token_hash = new_agent_token(host.id)
     config = {
         "url": settings.public_url,
-        "websocket_url": settings.websocket_url,
+        "websocket_url": _socket_url(),
         "token": text,
         "host_id": host.id,
     }

@@ -148,12 +148,19 @@ def check_host(host_id: str) -> dict[str, Any]:
     return {"status": _keep_check(host, problems, facts)}
 
 
+def look_after_agent(host_id: str) -> dict[str, Any]:
+    """See to it that the agent of this host runs: it was not heard of for a while."""
+    host = adapters().hosts.get(host_id)
+    return {"agent": ensure_agent(host, adapters().connected(host))}
+
+
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "lifecycle": lifecycle,
     "logs": logs,
     "measure": measure,
     "prepare_host": prepare_host,
     "check_host": check_host,
+    "ensure_agent": look_after_agent,
 }
 
 
