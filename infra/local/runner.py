@@ -33,7 +33,7 @@ log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
 _REQUESTS_PER_MINUTE = "60000"
-_AGENT_PACE_MS = "50"
+_AGENT_PACE_MS = "20"
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  only where it is asked for
 
 
