@@ -32,9 +32,8 @@ def nothing(_job_id: str) -> Redactor:
 
 def relayed(scene: Scene, sequence: int, to: list[int], entries: list[dict[str, Any]], **more: Any) -> Any:
     section = {"service_id": scene.service.id, "to": to, "entries": entries, **more}
-    return relay.relay(
-        Batch(scene.host.id, "boot", "live", sequence), [section], nothing, relay.of_host(scene.host.id)[1]
-    )  # type: ignore[list-item]
+    batch, (_, followers) = Batch(scene.host.id, "boot", "live", sequence), relay.of_host(scene.host.id)
+    return relay.relay(batch, [section], nothing, followers)  # type: ignore[list-item]
 
 
 def test_each_follower_gets_the_entries_in_its_own_format(scene: Scene) -> None:

@@ -157,7 +157,7 @@ def _marks(container: Container, lines: int) -> list[tuple[int, Pair, Mark]]:
     last: deque[tuple[int, Pair, Mark]] = deque(maxlen=lines)
     for line in _read_log(container, tail=str(lines)):
         moment = times.of(line.stamp)
-        mark = sieve.mark(line.stream, moment, partial=line.partial)
+        mark = sieve.mark(moment, line)
         if not line.partial:
             last.append((moment, (container.short, line.stream), mark))
     return sorted(last)
@@ -189,7 +189,7 @@ def _lines(
     }
     for line in _read_log(container, position.since(container.short)):
         moment, pair = times.of(line.stamp), (container.short, line.stream)
-        mark = sieve.mark(line.stream, moment, partial=line.partial)
+        mark = sieve.mark(moment, line)
         if not line.partial and pair in missing and mark >= missing[pair]:
             del missing[pair]
         if own.covers(pair, mark):

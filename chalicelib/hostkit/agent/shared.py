@@ -125,7 +125,7 @@ class SharedStream:
 
     def _add(self, reader: Reader, line: Line, moment: int, beginning: str) -> None:
         pair = (reader.container.short, line.stream)
-        mark = reader.sieve.mark(line.stream, moment, partial=line.partial)
+        mark = reader.sieve.mark(moment, line)
         if self.position.covers(pair, mark):
             return
         gap = reader.sieve.gap(line.stream, moment)
