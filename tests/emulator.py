@@ -21,6 +21,7 @@ from infra.local.dynamodb import DynamoDB
 from infra.local.facade import Facade
 from infra.local.keys import Keys
 from infra.local.objects import Objects as LocalObjects
+from tests.live.fakes import Gateway
 
 
 class Workflow:
@@ -91,6 +92,10 @@ class Panel(wiring.Adapters):
     @cached_property
     def workflow(self) -> Any:
         return Workflow()
+
+    @cached_property
+    def gateway(self) -> Any:
+        return Gateway()
 
     @cached_property
     def host_calls(self) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
+from chalicelib.deploy.agents import ensure_agent
 from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
 from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
@@ -140,6 +141,8 @@ def check_host(host_id: str) -> dict[str, Any]:
                 ),
                 timeout=55,
             )
+            if settings.public_url:
+                facts["agent"] = ensure_agent(host, remote)
     except SlipwayError as error:
         problems.append(_problem(error.code, error.message))
     return {"status": _keep_check(host, problems, facts)}

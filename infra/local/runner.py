@@ -34,6 +34,7 @@ log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
 _REQUESTS_PER_MINUTE = "60000"
+_AGENT_PACE_MS = "50"
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  only where it is asked for
 
 
@@ -108,8 +109,9 @@ def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | No
 
 
 def _limits() -> dict[str, str]:
-    """Callers of one machine's loopback are its user's own; the limit only ends what runs away."""
-    return {"SLIPWAY_REQUESTS_PER_MINUTE": os.environ.get("SLIPWAY_REQUESTS_PER_MINUTE", _REQUESTS_PER_MINUTE)}
+    """Callers of one machine are its user's own; the limit only ends what runs away. Batches cost nothing."""
+    ours = {"SLIPWAY_REQUESTS_PER_MINUTE": _REQUESTS_PER_MINUTE, "SLIPWAY_AGENT_PACE_MS": _AGENT_PACE_MS}
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
 
 
 def _own_address() -> str:

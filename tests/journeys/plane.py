@@ -39,7 +39,7 @@ class Plane:
         self._ready = folder / "ready.json"
         self._settings = settings
         self._addresses = addresses
-        self._port = 0
+        self.port = 0
         self._boot()
 
     def __enter__(self) -> Self:
@@ -50,9 +50,10 @@ class Plane:
     ) -> None:
         self._end()
 
-    def restart(self) -> None:
-        """End it as an operator does, and start it again."""
+    def restart(self, more: Mapping[str, str] | None = None) -> None:
+        """End it as an operator does, and start it again, with `more` settings."""
         self._end()
+        self._settings = {**self._settings, **(more or {})}
         self._boot()
 
     def kill(self, meanwhile: Callable[[], None] | None = None) -> None:
@@ -69,7 +70,7 @@ class Plane:
         return Client(self, token or self.token)
 
     def _boot(self) -> None:
-        words = [sys.executable, "-m", "infra.local", "up", "--no-host", "--port", str(self._port)]
+        words = [sys.executable, "-m", "infra.local", "up", "--no-host", "--port", str(self.port)]
         words += [word for address in self._addresses for word in ("--address", address)]
         files = ["--state", str(self.state), "--ready-file", str(self._ready)]
         with self.output.open("ab") as output:
@@ -83,7 +84,8 @@ class Plane:
             self._process.wait(10)
             raise
         self.api, self.token, self.customer_id = told["api"], told["token"], told["customer_id"]
-        self._port = int(self.api.rpartition(":")[2])
+        self.websocket = told["websocket"]
+        self.port = int(self.api.rpartition(":")[2])
 
     def _told(self) -> dict[str, str]:
         deadline = time.monotonic() + _READY_S
