@@ -344,6 +344,8 @@ async function keepLooking(id, job, signal) {
 function showService(service) {
   at("name").textContent = service.name;
   showStatus(at("status"), service.status);
+  const listed = at("services").querySelector(`[data-service="${CSS.escape(service.id)}"] .status`);
+  if (listed) showStatus(listed, service.status);
   const health = service.health;
   at("health").textContent = health ? [health.status, health.message].filter(Boolean).join(": ") : "";
   const link = at("url");
