@@ -9,6 +9,7 @@ from chalicelib.aws.workflow import Workflow
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
 from chalicelib.store.audit import AuditStore
+from chalicelib.store.hosts import HostStore
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.promises import Promises
 from chalicelib.store.rates import RateStore
@@ -56,8 +57,8 @@ class Adapters:
         return Slots(self.table, self.settings.jobs_at_once_per_host)
 
     @cached_property
-    def hosts(self) -> Records[Host]:
-        return Records(self.table, "HOSTS", Host, "host")
+    def hosts(self) -> HostStore:
+        return HostStore(self.table)
 
     @cached_property
     def customers(self) -> Records[Customer]:
