@@ -265,7 +265,7 @@ def _p99(values: list[float]) -> float:
 
 def _agent(host: LabHost) -> str:
     """The agent's own process on the host, not the one that supervises it."""
-    return host.exec("sh", "-c", "pgrep -f 'agent.pyz.* run' | tail -1").strip()
+    return host.exec("pgrep", "-f", "agent.pyz run").split()[-1]
 
 
 def _cpu_s(host: LabHost, pid: str) -> float:

@@ -13,6 +13,7 @@ from chalicelib.settings import Settings
 from chalicelib.store.agents import AgentStore
 from chalicelib.store.audit import AuditStore
 from chalicelib.store.followers import FollowerStore
+from chalicelib.store.hosts import HostStore
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.lanes import LaneStore
 from chalicelib.store.promises import Promises
@@ -64,8 +65,8 @@ class Adapters:
         return Slots(self.table, self.settings.jobs_at_once_per_host)
 
     @cached_property
-    def hosts(self) -> Records[Host]:
-        return Records(self.table, "HOSTS", Host, "host")
+    def hosts(self) -> HostStore:
+        return HostStore(self.table)
 
     @cached_property
     def agents(self) -> AgentStore:

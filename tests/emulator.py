@@ -110,11 +110,11 @@ class Panel(wiring.Adapters):
         self.customers.add(customer)
         return customer
 
-    def a_host(self, name: str = "one") -> Host:
+    def a_host(self, name: str | None = None) -> Host:
         host_id = new_id("host")
         host = Host(
             id=host_id,
-            name=name,
+            name=name or host_id.replace("_", "-"),
             address="192.0.2.1",
             port=22,
             user="deploy",

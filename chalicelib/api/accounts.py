@@ -8,6 +8,7 @@ from chalicelib.api import views
 from chalicelib.api.auth import forget, must_see
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
 from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
@@ -54,12 +55,14 @@ class CreateToken(WireIn):
     requests_per_minute: int | None = Field(None, ge=0, le=1_000_000)
 
 
-@routes.on("GET", "/customers", answers={200: views.CustomerPage})
+@routes.on("GET", "/customers", query=Paged, answers={200: views.CustomerPage})
 def list_customers(request: Request) -> views.CustomerPage:
-    """Every customer that the caller may see, oldest first."""
+    """The customers that the caller may see, oldest first."""
+    wanted = request.parameters(Paged)
     customers = [customer for customer in adapters().customers.all() if request.caller.may_see(customer.id)]
-    shown = [_customer_view(customer) for customer in sorted(customers, key=lambda customer: customer.created_at)]
-    return views.CustomerPage(data=shown, total=len(shown), page=1, per_page=len(shown))
+    customers.sort(key=lambda customer: customer.created_at)
+    shown = [_customer_view(customer) for customer in wanted.of(customers)]
+    return views.CustomerPage(data=shown, total=len(customers), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on(
@@ -142,12 +145,13 @@ def delete_customer(request: Request, customer_id: str) -> Answer:
     return Answer(None, 204)
 
 
-@routes.on("GET", "/tokens", role="admin", answers={200: views.TokenPage})
+@routes.on("GET", "/tokens", role="admin", query=Paged, answers={200: views.TokenPage})
 def list_tokens(request: Request) -> views.TokenPage:
-    """Every token, oldest first, revoked ones too; never a token's text."""
+    """The tokens, oldest first, revoked ones too; never a token's text."""
+    wanted = request.parameters(Paged)
     tokens = sorted(adapters().tokens.all(), key=lambda token: token.created_at)
-    shown = [_token_view(token) for token in tokens]
-    return views.TokenPage(data=shown, total=len(shown), page=1, per_page=len(shown))
+    shown = [_token_view(token) for token in wanted.of(tokens)]
+    return views.TokenPage(data=shown, total=len(tokens), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on("POST", "/tokens", role="admin", body=CreateToken, answers={201: Says(views.NewToken, ("Location",))})

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import time
 import zlib
 from typing import Literal, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from chalicelib.api import auth, views
@@ -19,6 +20,8 @@ routes = Routes(__name__)
 
 # An agent aims at 1 MiB before it is packed.
 _MOST_BYTES = 8 * 1024 * 1024
+_SEEN_SECONDS = 5.0
+_seen: dict[str, tuple[tuple[str, str], float]] = {}
 
 
 class _Entry(TypedDict):
@@ -101,9 +104,6 @@ class _Batch(TypedDict):
     tails: NotRequired[list[_Tail]]
 
 
-_KEY_TEXT = Field(max_length=64)
-
-
 @routes.on(
     "POST",
     "/agent/batches",
@@ -120,12 +120,13 @@ def take_batch(request: Request) -> views.AgentAnswer:
     host_id = auth.agent_of(request.authorization)
     told = _batch(request.raw_body)
     about, settings = told["agent"], adapters().settings
-    adapters().agents.seen(host_id, about["version"][:64], about["boot"][:64])
+    _note_seen(host_id, about["version"][:64], about["boot"][:64])
     batch = Batch(host_id, about["boot"][:64], told["lane"], told["sequence"])
-    outcome = relay.relay(batch, told.get("sections", []), redactor_of)  # type: ignore[arg-type]
+    version, followers = relay.of_host(host_id)
+    outcome = relay.relay(batch, told.get("sections", []), redactor_of, followers)  # type: ignore[arg-type]
     telemetry.take(host_id, told.get("stats"), told.get("events", []), told.get("tails", []))  # type: ignore[arg-type]
     return {
-        **relay.follow_set(host_id, told["known"]),  # type: ignore[typeddict-item]
+        **relay.follow_set(version, followers, told["known"]),  # type: ignore[typeddict-item]
         **outcome,
         "sign_of_life_seconds": settings.sign_of_life_seconds,
         "pace_ms": settings.agent_pace_ms,
@@ -178,6 +179,14 @@ def _batch(packed: bytes) -> _Batch:
         raise ValidationFailed("this is no batch", details) from error
     except (ValueError, RecursionError):
         raise InvalidRequest("the body is not JSON") from None
+
+
+def _note_seen(host_id: str, version: str, boot: str) -> None:
+    """Not with every batch: lines of a busy host come twenty times a second."""
+    known = _seen.get(host_id)
+    if known is None or known[0] != (version, boot) or time.monotonic() - known[1] > _SEEN_SECONDS:
+        adapters().agents.seen(host_id, version, boot)
+        _seen[host_id] = ((version, boot), time.monotonic())
 
 
 _made: list[TypeAdapter[_Batch]] = []

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import Field
 
 from chalicelib.api import views
-from chalicelib.api.http import Request, Routes, WireIn
+from chalicelib.api.http import Request, Routes
+from chalicelib.api.pages import Paged
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import ValidationFailed
 from chalicelib.domain.words import Time, finding, parse_time
@@ -16,9 +17,7 @@ routes = Routes(__name__)
 _SHOWN_DAYS = 7
 
 
-class ListAudit(WireIn):
-    page: int = Field(1, ge=1, le=100_000)
-    per_page: int = Field(20, ge=1, le=100)
+class ListAudit(Paged):
     token_id: str | None = Field(None, min_length=1, max_length=100)
     since: Time | None = None
     until: Time | None = None

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from chalicelib.api import auth, views
 from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
+from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
 from chalicelib.deploy.upkeep import forget_removals
@@ -16,6 +17,7 @@ from chalicelib.domain.errors import Conflict, ValidationFailed
 from chalicelib.domain.panel import Agent, Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
 from chalicelib.live import following
+from chalicelib.store.hosts import taken
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -78,11 +80,13 @@ class ChangeHost(WireIn):
         return self
 
 
-@routes.on("GET", "/hosts", role="admin", answers={200: views.HostPage})
+@routes.on("GET", "/hosts", role="admin", query=Paged, answers={200: views.HostPage})
 def list_hosts(request: Request) -> views.HostPage:
-    """Every host with what it has, and what of it is promised."""
+    """Hosts with what each has, and what of it is promised; oldest first."""
+    wanted = request.parameters(Paged)
     hosts = sorted(adapters().hosts.all(), key=lambda host: host.created_at)
-    return views.HostPage(data=[_view(host) for host in hosts], total=len(hosts), page=1, per_page=len(hosts))
+    shown = [_view(host) for host in wanted.of(hosts)]
+    return views.HostPage(data=shown, total=len(hosts), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on(
@@ -171,13 +175,21 @@ def undrain_host(request: Request, host_id: str) -> Answer:
     return _drained(request, host_id, draining=False)
 
 
-@routes.on("GET", "/hosts/{host_id}/orphans", role="admin", answers={200: views.OrphanPage}, raises=ASKS_HOST)
+@routes.on(
+    "GET",
+    "/hosts/{host_id}/orphans",
+    role="admin",
+    query=Paged,
+    answers={200: views.OrphanPage},
+    raises=ASKS_HOST,
+)
 def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
     """What the host holds, by our labels, of services that live elsewhere or nowhere."""
     adapters().hosts.get(host_id)
+    wanted = request.parameters(Paged)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]
-    orphans = [_orphan_view(service_id, what) for service_id, what in found.items()]
-    return views.OrphanPage(data=orphans, total=len(orphans), page=1, per_page=len(orphans))
+    shown = [_orphan_view(service_id, what) for service_id, what in wanted.of(list(found.items()))]
+    return views.OrphanPage(data=shown, total=len(found), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on("POST", "/hosts/{host_id}/sweep", role="admin", body=Sweep, answers={200: views.Swept}, raises=ASKS_HOST)
@@ -232,8 +244,9 @@ def _end_agent(host_id: str) -> None:
 
 
 def _refuse_taken_name(name: str) -> None:
+    """Before the host is asked for anything; the write that follows is what decides."""
     if any(host.name == name for host in adapters().hosts.all()):
-        raise Conflict(f"a host named {name} exists already")
+        raise taken(name)
 
 
 def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:

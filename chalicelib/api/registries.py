@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from chalicelib.api import views
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.pages import Paged
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.registry import Registry, id_of, parse_registry
 from chalicelib.domain.words import finding, now
@@ -15,7 +16,7 @@ from chalicelib.wiring import adapters
 routes = Routes(__name__)
 
 
-class ListRegistries(WireIn):
+class ListRegistries(Paged):
     customer_id: str | None = Field(None, max_length=100)
 
 
@@ -32,8 +33,9 @@ def list_registries(request: Request) -> views.RegistryPage:
     """The credentials that there are, without their passwords."""
     wanted = request.parameters(ListRegistries)
     found = [one for one in adapters().registries.all() if wanted.customer_id in (None, one.customer_id)]
-    shown = [_view(one) for one in sorted(found, key=lambda one: one.created_at)]
-    return views.RegistryPage(data=shown, total=len(shown), page=1, per_page=len(shown))
+    found.sort(key=lambda one: one.created_at)
+    shown = [_view(one) for one in wanted.of(found)]
+    return views.RegistryPage(data=shown, total=len(found), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on(

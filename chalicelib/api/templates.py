@@ -7,6 +7,7 @@ from pydantic import Field
 from chalicelib.api import views
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.pages import Paged
 from chalicelib.domain.template import Expose, MinResources, Tag, Template, TemplateHealthCheck
 from chalicelib.domain.variable import OWN_FIELDS, SECRET_LENGTH, Text, Variable
 from chalicelib.wiring import adapters
@@ -17,7 +18,7 @@ routes = Routes(__name__)
 _a_list = Field(strict=False)
 
 
-class ListTemplates(WireIn):
+class ListTemplates(Paged):
     category: str | None = Field(None, max_length=100)
     search: str | None = Field(None, max_length=200)
     featured: Literal["true", "false"] | None = None
@@ -58,14 +59,15 @@ def list_templates(request: Request) -> views.TemplatePage:
     """Templates of the catalogue and of the operator, without their texts."""
     wanted = request.parameters(ListTemplates)
     search = (wanted.search or "").lower()
-    shown = [
-        _view(template)
+    found = [
+        template
         for template in adapters().templates.all()
         if wanted.category in (None, template.category)
         and wanted.featured in (None, "true" if template.featured else "false")
         and search in " ".join((template.id, template.name, template.description, *template.tags)).lower()
     ]
-    return views.TemplatePage(data=shown, total=len(shown), page=1, per_page=len(shown))
+    shown = [_view(template) for template in wanted.of(found)]
+    return views.TemplatePage(data=shown, total=len(found), page=wanted.page, per_page=wanted.per_page)
 
 
 @routes.on(

@@ -19,7 +19,7 @@ from chalicelib.domain.words import AnsweredTime as Time
 class Page(TypedDict):
     total: Annotated[int, Field(ge=0)]
     page: Annotated[int, Field(ge=1)]
-    per_page: Annotated[int, Field(ge=0)]
+    per_page: Annotated[int, Field(ge=1)]
 
 
 class Problem(TypedDict):

@@ -164,14 +164,9 @@ def agent(action: Literal["ensure", "stop", "status"]) -> Command:
     return _verb("agent", action=action)
 
 
-def waiting() -> Command:
-    """A kit started ahead of the verb that `told` will tell it."""
-    return _program("wait", b"")
-
-
-def told(command: Command) -> Command:
-    """A verb as a waiting kit is told it."""
-    return _program("wait", command.argv[-1].encode() + b"\n" + command.stdin)
+def serving() -> Command:
+    """The kit's process that answers verbs one after the other, and several at a time, until its stdin ends."""
+    return _program("serve", b"")
 
 
 def install() -> Command:

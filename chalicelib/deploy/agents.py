@@ -1,11 +1,13 @@
 """The agent of a host: put there, given its token, and kept running, each time the host is checked."""
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 from chalicelib.commands import kit
-from chalicelib.domain.errors import Conflict, SlipwayError
-from chalicelib.domain.panel import Host, new_agent_token
+from chalicelib.domain.errors import SlipwayError
+from chalicelib.domain.panel import Agent, Host, new_agent_token
+from chalicelib.store.table import Lost
 from chalicelib.wiring import adapters
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 _FOLDER = ".slipway/agent"
 _SECONDS = 30.0
 _RUNNING = "running"
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.5
 
 
 def ensure_agent(host: Host, remote: "RemoteHost") -> str:
@@ -21,11 +24,16 @@ def ensure_agent(host: Host, remote: "RemoteHost") -> str:
     try:
         seen = remote.kit(kit.agent("status"), _SECONDS)
         _put_program(remote, seen["sha256"])
-        if not _knows_us(host, seen):
-            _give_token(host, remote)
+        for _ in range(_ATTEMPTS):
+            known = adapters().agents.get(host.id)
+            if _knows_us(known, seen):
+                break
+            try:
+                _give_token(host, remote, known)
+            except Lost:  # another check is giving it one just now
+                time.sleep(_PAUSE_SECONDS)
+            seen = remote.kit(kit.agent("status"), _SECONDS)
         seen = remote.kit(kit.agent("ensure"), _SECONDS)
-        if not _knows_us(host, seen):
-            raise Conflict("another check gave it another token at the same time")
     except SlipwayError as error:
         return error.message
     return _RUNNING if seen["running"] else "it does not start; .slipway/agent/agent.log on the host may say why"
@@ -39,23 +47,27 @@ def _put_program(remote: "RemoteHost", there: str | None) -> None:
         remote.put(f"{_FOLDER}/agent.pyz", agent.package(), _SECONDS)
 
 
-def _knows_us(host: Host, seen: dict[str, str | None]) -> bool:
+def _knows_us(known: Agent | None, seen: dict[str, str | None]) -> bool:
     """Whether its configuration is for this control plane, with the token that counts."""
-    settings, known = adapters().settings, adapters().agents.get(host.id)
     if known is None or known.revoked_at:
         return False
     told = (seen["url"], seen["websocket_url"], seen["token_id"])
-    return told == (settings.public_url, settings.websocket_url, known.token_id)
+    return told == (adapters().settings.public_url, _socket_url(), known.token_id)
 
 
-def _give_token(host: Host, remote: "RemoteHost") -> None:
+def _socket_url() -> str:
+    return f"{adapters().settings.websocket_url}/api/agent/socket"
+
+
+def _give_token(host: Host, remote: "RemoteHost", known: Agent | None) -> None:
+    """Of several checks at once, one: what is decided in the table first is then put on the host."""
     settings = adapters().settings
     text, token_hash = new_agent_token(host.id)
     config = {
         "url": settings.public_url,
-        "websocket_url": settings.websocket_url,
+        "websocket_url": _socket_url(),
         "token": text,
         "host_id": host.id,
     }
+    adapters().agents.set_token(host.id, token_hash, known)
     remote.put(f"{_FOLDER}/config.json", json.dumps(config).encode(), _SECONDS)
-    adapters().agents.set_token(host.id, token_hash)

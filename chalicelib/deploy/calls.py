@@ -12,7 +12,7 @@ from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
 from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
 from chalicelib.domain.panel import Host
-from chalicelib.domain.service import Event, Service
+from chalicelib.domain.service import Event, Release, Service
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
 
@@ -71,7 +71,8 @@ def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
 
 def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
     """Measure services of one host and keep what was seen; `statuses` are what the containers amount to."""
-    services = [service for service in map(adapters().services.find, service_ids) if service]
+    services = list(adapters().services.find_many(service_ids).values())
+    releases = adapters().services.running_releases(services)
     before = adapters().services.observations([(host_id, service.id) for service in services])
     moment = now()
     try:
@@ -81,7 +82,9 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
                 [service.id for service in services],
                 window_ms=_CPU_WINDOW_MS,
                 storage=any(_storage_is_old(before.get(service.id)) for service in services),
-                probe={service.id: probe for service in services if (probe := _probe(service))},
+                probe={
+                    service.id: probe for service in services if (probe := _probe(service, releases.get(service.id)))
+                },
             ),
             timeout=15,
         )
@@ -148,12 +151,19 @@ def check_host(host_id: str) -> dict[str, Any]:
     return {"status": _keep_check(host, problems, facts)}
 
 
+def look_after_agent(host_id: str) -> dict[str, Any]:
+    """See to it that the agent of this host runs: it was not heard of for a while."""
+    host = adapters().hosts.get(host_id)
+    return {"agent": ensure_agent(host, adapters().connected(host))}
+
+
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "lifecycle": lifecycle,
     "logs": logs,
     "measure": measure,
     "prepare_host": prepare_host,
     "check_host": check_host,
+    "ensure_agent": look_after_agent,
 }
 
 
@@ -176,11 +186,8 @@ def _storage_is_old(before: Any) -> bool:
     return bool(time.time() - parse_time(before.storage_measured_at).timestamp() > _STORAGE_SECONDS)
 
 
-def _probe(service: Service) -> kit.Probe | None:
-    if not service.release:
-        return None
-    release = adapters().services.release(service.id, service.release)
-    if release.route_port is None or release.route_service is None:
+def _probe(service: Service, release: Release | None) -> kit.Probe | None:
+    if release is None or release.route_port is None or release.route_service is None:
         return None
     check = service.health_check
     if check:

@@ -20,7 +20,7 @@ from chalicelib.wiring import adapters
 def reconcile(host_id: str, service_ids: list[str]) -> dict[str, Any]:
     """Measure these services of a host and put right every status that its containers belie: `{corrected: […]}`."""
     # Read before the host is: what changed while it was looked at is not judged by what was seen before.
-    before = {service_id: service for service_id in service_ids if (service := _at_rest(service_id))}
+    before = adapters().services.at_rest(service_ids)
     seen = measure(host_id, service_ids)["statuses"]
     changed = [
         service.id for service in before.values() if service.id in seen and _put_right(service, seen[service.id])
@@ -54,25 +54,10 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {"reconcile": reconcile, "orph
 def _orphans(host_id: str) -> dict[str, Any]:
     host = adapters().hosts.get(host_id)
     found = adapters().connected(host).kit(kit.inventory(), timeout=30)["services"]
-    return {service_id: what for service_id, what in sorted(found.items()) if not _lives_here(service_id, host_id)}
-
-
-def _lives_here(service_id: str, host_id: str) -> bool:
-    """Also while it is being torn down: its own job removes it."""
-    service = adapters().services.find(service_id)
-    return service is not None and service.host_id == host_id
-
-
-def _at_rest(service_id: str) -> Service | None:
-    """The service, unless it is going or a job holds it, which tells the truth itself."""
-    service = adapters().services.find(service_id)
-    if service is None or service.deleted_at:
-        return None
-    try:
-        adapters().services.refuse_if_busy(service_id)
-    except Conflict:
-        return None
-    return service
+    # One that is being torn down lives here too: its own job removes it.
+    known = adapters().services.find_many(list(found))
+    here = {service_id for service_id, service in known.items() if service.host_id == host_id}
+    return {service_id: what for service_id, what in sorted(found.items()) if service_id not in here}
 
 
 def _put_right(service: Service, seen: Status) -> bool:

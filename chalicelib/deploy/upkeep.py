@@ -119,7 +119,8 @@ def end_for(job: Job, code: str, message: str) -> None:
         return
     try:
         status = service.status if job.kind in (*LIFECYCLE, "delete") else _left_in(job, service)
-        panel.services.finish(service, ended, (start.event_of("deploy", "failed", message, job),), status=status)
+        kind = "lifecycle" if job.kind in LIFECYCLE else "deploy"
+        panel.services.finish(service, ended, (start.event_of(kind, "failed", message, job),), status=status)
     except LeaseLost:
         log.info("job %s ended by itself or lost its lease", job.id)
     panel.slots.give_back(job.host_id, job.id)

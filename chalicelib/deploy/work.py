@@ -37,8 +37,6 @@ _ENDINGS = {"RollBack", "RecordFailure", "RecordRollBackFailure", "RecordRemoval
 _AFTER_FAILURE = {"RollBack", "RecordRollBackFailure", "RecordRemovalFailure"}
 # Steps after which the host no longer runs just what it ran before.
 _UP = {"Up"}
-# Steps after which the next one asks the host kit at once. Not Preflight: it would only be slowed by as much.
-_FOLLOWED = {"Upload", "Up", "Health", "Route"}
 # A step polls inside itself this long before the workflow's Wait takes over.
 POLL_SECONDS = 18
 _OUTPUT_LINES = 40
@@ -70,7 +68,7 @@ class Work:
 
     def ask(self, command: Command, timeout: float = 60) -> dict[str, Any]:
         """The host kit's answer."""
-        return self.remote.kit(command, timeout, followed=self.step in _FOLLOWED)
+        return self.remote.kit(command, timeout)
 
     @property
     def remote(self) -> "RemoteHost":

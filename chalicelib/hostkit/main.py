@@ -2,22 +2,19 @@
 
 Exit 0 is an answer. Exit 3 is a refusal the kit understands: `{"error", "message", "details"}`, where `error` names a
 class of `chalicelib.domain.errors`. Any other exit is a bug, and its traceback is on stderr. Verbs are imported only
-when they are asked for, because a deploy asks for five and pays for each import.
-
-`wait` is a kit started ahead of what it will be asked, its imports behind it: the verb's name comes on the first line
-of stdin. It answers that one request as any other would; exit 75 says that nobody asked, so nothing was done.
+when they are asked for. `serve` is no verb but a process that carries out many.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 from importlib import import_module
 from typing import Any
 
 from .refusals import Refused
+from .serve import serve
 
 VERBS = {
     "check": ("check", "check"),
@@ -36,30 +33,28 @@ VERBS = {
     "agent": ("agent_service", "agent"),
     "inventory": ("inventory", "inventory"),
 }
-WAIT_S = 15.0
-NEVER_ASKED = 75
-EXPECTED = ("upload", "jobs", "runner", "observe", "routes")  # the modules of a deploy's verbs
+REFUSED = 3
 
 
 def main() -> None:
     os.umask(0o077)
-    module, function = VERBS[_told() if sys.argv[1] == "wait" else sys.argv[1]]
-    request = json.loads(sys.stdin.buffer.read() or b"{}")
+    if sys.argv[1] == "serve":
+        serve(carry_out)
+    else:
+        sys.exit(carry_out(sys.argv[1], sys.stdin.buffer.read()))
+
+
+def carry_out(name: str, request: bytes) -> int:
+    """Answer one verb on stdout; its exit code."""
+    module, function = VERBS[name]
     verb = getattr(import_module("." + module, __package__), function)
     try:
-        answer = verb(request)
+        answer = verb(json.loads(request or b"{}"))
     except Refused as refusal:
         _print(refusal.as_json())
-        sys.exit(3)
+        return REFUSED
     _print(answer)
-
-
-def _told() -> str:
-    for module in EXPECTED:
-        import_module("." + module, __package__)
-    asked, _, _ = select.select([sys.stdin], [], [], WAIT_S)
-    name = sys.stdin.buffer.readline().decode().strip() if asked else ""
-    return name or sys.exit(NEVER_ASKED)
+    return 0
 
 
 def _print(answer: dict[str, Any]) -> None:

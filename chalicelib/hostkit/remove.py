@@ -17,6 +17,8 @@ from .fence import fenced, refuse_stale
 from .together import together
 
 GONE_S = 20.0
+SETTLED_S = 5.0
+IN_USE = "has active endpoints"  # a network whose container the engine is just starting
 
 
 def remove(request: dict[str, Any]) -> dict[str, Any]:
@@ -26,14 +28,24 @@ def remove(request: dict[str, Any]) -> dict[str, Any]:
         jobs.end(folder)  # before the lock: a job still at work holds it
     with fenced(service, request["fence"]):
         routes.withdraw(service)
+        _clear_engine(service)
+        for folder in _files(service):
+            shutil.rmtree(folder, ignore_errors=True)  # what could not be deleted is in the answer
+        return {"left": _left(service)}
+
+
+def _clear_engine(service: str) -> None:
+    """Again while something is left for a moment: what Compose asked for before it was ended, the engine may yet do."""
+    deadline = time.monotonic() + SETTLED_S
+    while True:
         together(*(partial(_remove_container, name) for name in _containers(service)))
         together(
             *(partial(_remove_network, name) for name in _networks(service)),
             *(partial(_remove, f"/volumes/{name}") for name in _volumes(service)),
         )
-        for folder in _files(service):
-            shutil.rmtree(folder, ignore_errors=True)  # what could not be deleted is in the answer
-        return {"left": _left(service)}
+        if not (_containers(service) or _networks(service) or _volumes(service)) or time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
 
 
 def _left(service: str) -> dict[str, Any]:
@@ -86,7 +98,7 @@ def _remove(path: str, **query: Any) -> bool:
     try:
         engine.delete(path, **query)
     except engine.EngineError as error:
-        if error.status == engine.CONFLICT:  # in use, or being removed: the second look will tell
+        if error.status == engine.CONFLICT or IN_USE in error.message:  # or being removed: the second look will tell
             return False
         if error.status != engine.NOT_FOUND:
             raise

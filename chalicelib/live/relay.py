@@ -7,9 +7,10 @@ back with the cursor of what it got.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Literal, NotRequired, TypedDict
 
 from chalicelib.domain.following import Entry, Follower, Format, Message, messages, system_entry
@@ -28,6 +29,7 @@ FOLLOWER_SECONDS = 2.0
 YOUNG_SECONDS = 10
 _RETRY_SECONDS = 0.05
 _AT_ONCE = 32
+_MESSAGES_A_TURN = 25
 _seen: dict[str, tuple[int, tuple[Follower, ...]]] = {}
 
 
@@ -41,17 +43,10 @@ class Section(TypedDict):
     ended: NotRequired[bool]
 
 
-@dataclass(frozen=True)
-class _Delivery:
-    """How it went with one follower: `count` entries of the section are with it."""
-
-    follower: Follower
-    state: Literal["delivered", "behind", "gone"]
-    count: int = 0
-
-
-def relay(batch: Batch, sections: Sequence[Section], redactor: Callable[[str], Redactor]) -> dict[str, Any]:
-    """Give each follower its part; `{behind: [[number, entries it has]], gone: [number]}`.
+def relay(
+    batch: Batch, sections: Sequence[Section], redactor: Callable[[str], Redactor], followers: Sequence[Follower]
+) -> dict[str, Any]:
+    """Give each of the host's `followers` its part; `{behind: [[number, entries it has]], gone: [number]}`.
 
     Raise `Conflict` while an earlier request relays the same batch.
     """
@@ -60,11 +55,11 @@ def relay(batch: Batch, sections: Sequence[Section], redactor: Callable[[str], R
     begun = adapters().lanes.begin(batch)
     if begun.state == "ended":
         return begun.answer or {"behind": [], "gone": []}
-    followers = {follower.number: follower for follower in of_host(batch.host_id)[1]}
+    known = {follower.number: follower for follower in followers}
     if begun.state == "abandoned":
-        answer = {"behind": [], "gone": _cut(sections, followers)}
+        answer = {"behind": [], "gone": _cut(sections, known)}
     else:
-        answer = _delivered(sections, followers, redactor)
+        answer = _delivered(sections, known, redactor)
     adapters().lanes.end(batch, answer)
     return answer
 
@@ -78,9 +73,8 @@ def of_host(host_id: str) -> tuple[int, tuple[Follower, ...]]:
     return known
 
 
-def follow_set(host_id: str, known: int) -> dict[str, Any]:
+def follow_set(version: int, followers: Sequence[Follower], known: int) -> dict[str, Any]:
     """What the agent is to follow, if that is not what it knows, and which followed jobs are over."""
-    version, followers = of_host(host_id)
     over = sorted({follower.job_id for follower in followers if follower.job_id and _is_over(follower.job_id)})
     told: dict[str, Any] = {"followers_version": version, "jobs_over": over}
     if version != known:
@@ -112,7 +106,7 @@ def say(follower: Follower, entry: Entry) -> bool:
 def _delivered(
     sections: Sequence[Section], followers: dict[int, Follower], redactor: Callable[[str], Redactor]
 ) -> dict[str, Any]:
-    work: list[Callable[[], _Delivery]] = []
+    parts: list[_Part] = []
     gone: set[int] = set()
     for section in sections:
         subject = section.get("service_id") or section.get("job_id")
@@ -122,14 +116,15 @@ def _delivered(
             if follower is None or follower.subject != subject:
                 gone.add(number)
             else:
-                work.append(lambda follower=follower, rendered=rendered: _sent(follower, rendered))  # type: ignore[misc]
-    done = _together(work)
-    gone |= {one.follower.number for one in done if one.state == "gone"}
-    behind = [[one.follower.number, one.count] for one in done if one.state == "behind"]
+                parts.append(_Part(follower, rendered))
+    if parts:
+        _send(parts)
+    gone |= {part.follower.number for part in parts if part.state == "gone"}
+    behind = [[part.follower.number, part.count] for part in parts if part.state == "behind"]
     ended = {number for section in sections if section.get("ended") for number in section["to"]}
-    for one in done:
-        if one.state == "delivered" and one.follower.number in ended and one.follower.job_id:
-            end_job(one.follower, adapters().jobs.get(one.follower.job_id))
+    for part in parts:
+        if part.state == "delivered" and part.follower.number in ended and part.follower.job_id:
+            end_job(part.follower, adapters().jobs.get(part.follower.job_id))
     return {"behind": behind, "gone": sorted(gone)}
 
 
@@ -152,44 +147,68 @@ class _Rendered:
         return self._made[form]
 
 
-def _sent(follower: Follower, rendered: _Rendered) -> _Delivery:
-    count = 0
-    deadline = time.monotonic() + FOLLOWER_SECONDS
-    for message in rendered.messages(follower.format):
-        state = _posted(follower, message.text, deadline)
-        if state == "behind":
-            return _Delivery(follower, "behind", count)
-        if state == "gone":
-            return _Delivery(follower, "gone")
-        count += message.entries
-    return _Delivery(follower, "delivered", count)
+class _Part:
+    """One follower's messages of a section, on their way; a few at a time, so that all get some of a long batch."""
 
+    def __init__(self, follower: Follower, rendered: _Rendered) -> None:
+        self.follower = follower
+        self.state: Literal["sending", "delivered", "behind", "gone"] = "sending"
+        self.count = 0  # entries that are with the follower
+        self._left = deque(rendered.messages(follower.format))
 
-def _posted(follower: Follower, text: str, deadline: float) -> Literal["sent", "behind", "gone"]:
-    while True:
-        if time.monotonic() > deadline:
-            return "behind"
-        posted = adapters().gateway.post(follower.connection_id, text)
-        if posted == "sent":
-            return "sent"
-        if posted == "unknown":
-            following.cut(follower)
-            return "gone"
-        if posted == "gone" and not _is_young(follower):
-            following.forget(following.socket_of(follower))
-            return "gone"
-        time.sleep(_RETRY_SECONDS)
+    def send(self, deadline: float) -> None:
+        for _ in range(_MESSAGES_A_TURN):
+            if not self._left:
+                self.state = "delivered"
+                return
+            if time.monotonic() > deadline:
+                self.state = "behind"
+                return
+            message = self._left[0]
+            posted = adapters().gateway.post(self.follower.connection_id, message.text)
+            if posted == "sent":
+                self.count += message.entries
+                self._left.popleft()
+            elif posted == "unknown":
+                following.cut(self.follower)
+                self.state = "gone"
+                return
+            elif posted == "gone" and not _is_young(self.follower):
+                following.forget(following.socket_of(self.follower))
+                self.state = "gone"
+                return
+            else:
+                time.sleep(_RETRY_SECONDS)
+                return
 
 
 def _is_young(follower: Follower) -> bool:
     return time.time() - parse_time(follower.connected_at).timestamp() < YOUNG_SECONDS
 
 
-def _together(work: Sequence[Callable[[], _Delivery]]) -> list[_Delivery]:
-    if len(work) <= 1:
-        return [act() for act in work]
-    with ThreadPoolExecutor(min(_AT_ONCE, len(work))) as pool:
-        return list(pool.map(lambda act: act(), work))
+def _send(parts: Sequence[_Part]) -> None:
+    """All of them at once, in turns, until each is where it should be or the time is over."""
+    deadline = time.monotonic() + FOLLOWER_SECONDS
+    turns: SimpleQueue[_Part] = SimpleQueue()
+    for part in parts:
+        turns.put(part)
+
+    def work() -> None:
+        while True:
+            try:
+                part = turns.get_nowait()
+            except Empty:
+                return
+            part.send(deadline)
+            if part.state == "sending":
+                turns.put(part)
+
+    if len(parts) == 1:
+        work()
+        return
+    with ThreadPoolExecutor(min(_AT_ONCE, len(parts))) as pool:
+        for done in [pool.submit(work) for _ in range(min(_AT_ONCE, len(parts)))]:
+            done.result()
 
 
 def _cut(sections: Sequence[Section], followers: dict[int, Follower]) -> list[int]:

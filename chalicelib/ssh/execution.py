@@ -6,7 +6,6 @@ it. An exit status of -1 means that the connection ended first: the outcome is u
 
 import select
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import paramiko
@@ -25,23 +24,11 @@ class Finished:
     stderr: bytes
 
 
-def execute(
-    channel: paramiko.Channel,
-    command: Command,
-    deadline: float,
-    where: str,
-    *,
-    begun: bool = False,
-    meanwhile: Callable[[], None] | None = None,
-) -> Finished:
-    """`begun`: the command runs already and waits for its stdin. `meanwhile` is done while it is at work."""
+def execute(channel: paramiko.Channel, command: Command, deadline: float, where: str) -> Finished:
     try:
         channel.settimeout(_left(deadline))
-        if not begun:
-            channel.exec_command(str(command))
+        channel.exec_command(str(command))
         _feed(channel, command.stdin)
-        if meanwhile:
-            meanwhile()
         stdout, stderr = _read(channel, deadline)
         code = _status(channel, deadline)
     except TimeoutError as error:

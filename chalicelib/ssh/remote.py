@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from chalicelib.commands import kit as kit_commands
 from chalicelib.domain import errors
 from chalicelib.ssh.execution import Finished, execute
 from chalicelib.ssh.files import put
+from chalicelib.ssh.serving import GONE, NotBegun, Serving
 from chalicelib.ssh.transport import HostAddress, opened
 
 CHANNELS = 8  # a stock sshd allows ten sessions a connection
@@ -24,8 +25,6 @@ CHANNEL_S = 10.0
 CHANNEL_ATTEMPTS = 5
 FORBIDDEN, NOT_CONNECTED = 1, 2  # RFC 4254: administratively prohibited, connect failed
 REFUSED = 3  # the kit's exit code for a refusal it understands
-NEVER_ASKED = 75  # and that of one that was started ahead and never asked
-AHEAD_S = 10.0  # a kit started ahead is used within this time; it waits a little longer than that
 NO_SUCH_PROGRAM = 127
 LAST_LINES = 20
 STATUS_LINE = 1024  # bytes in which HTTP must have said its status
@@ -39,8 +38,8 @@ class RemoteHost:
         self._refusal = (0.0, "")  # when connecting last failed, and why
         self._channels = threading.BoundedSemaphore(CHANNELS)
         self._used = 0.0
-        self._ahead: tuple[paramiko.Channel, float] | None = None
-        self._ahead_turn = threading.Lock()
+        self._serving: Serving | None = None
+        self._starting = threading.Lock()
 
     def run(self, command: Command, timeout: float) -> str:
         """What the command printed. stderr is only kept for the error."""
@@ -49,16 +48,13 @@ class RemoteHost:
             raise self._failed(command, finished)
         return finished.stdout.decode("utf-8", "replace")
 
-    def kit(self, command: Command, timeout: float, *, followed: bool = False) -> dict[str, Any]:
-        """The kit's answer. A host without this version of it gets it first; its refusals are raised as our errors.
-
-        `followed`: the kit will be asked again soon. Its next process then starts while this one is at work, since
-        Python takes 20 ms on the host to begin, as long as many a verb takes.
-        """
-        finished = self._kit_finished(command, timeout, self._start_ahead if followed else None)
+    def kit(self, command: Command, timeout: float) -> dict[str, Any]:
+        """The kit's answer. A host without this version of it gets it first; its refusals are raised as our errors."""
+        deadline = time.monotonic() + timeout
+        finished = self._asked(command, deadline)
         if _kit_is_missing(finished):
             self.run(kit_commands.install(), timeout)
-            finished = self._finished(command, timeout)
+            finished = self._asked(command, deadline)
         if finished.code == NO_SUCH_PROGRAM:
             raise errors.HostNotReady(f"{self.host}: python3 was not found on the host; install the python3 package")
         if finished.code == REFUSED:
@@ -121,55 +117,44 @@ class RemoteHost:
                 self._transport.close()
             self._transport = None
 
-    def _kit_finished(self, command: Command, timeout: float, meanwhile: Callable[[], None] | None) -> Finished:
-        channel = self._taken_ahead()
-        if channel is not None:
-            deadline = time.monotonic() + timeout
-            with self._turn(deadline), _closing(channel):
-                told = kit_commands.told(command)
-                finished = execute(channel, told, deadline, str(self.host), begun=True, meanwhile=meanwhile)
-            self._used = time.monotonic()
-            if finished.code != NEVER_ASKED:
-                return finished
-        return self._finished(command, timeout, meanwhile)
-
-    def _finished(self, command: Command, timeout: float, meanwhile: Callable[[], None] | None = None) -> Finished:
-        deadline = time.monotonic() + timeout
-        with self._channel(deadline) as channel:
-            finished = execute(channel, command, deadline, str(self.host), meanwhile=meanwhile)
+    def _asked(self, command: Command, deadline: float) -> Finished:
+        with self._turn(deadline):
+            try:
+                finished = self._served(deadline).ask(command, deadline)
+            except NotBegun:
+                finished = self._served(deadline).ask(command, deadline)
         self._used = time.monotonic()
         return finished
 
-    def _start_ahead(self) -> None:
-        """Start a kit that waits for its verb; one a host, since a deploy asks in turn and sessions are few."""
-        transport = self._transport
-        if transport is None or self._has_ahead():
-            return
+    def _served(self, deadline: float) -> Serving:
+        """The kit's process on the host, started if there is none: one, since sessions are few."""
+        asked = time.monotonic()
+        self._connected()
+        with self._starting:
+            failed_at, why = self._refusal
+            if failed_at > asked:  # as below: one time-out is enough
+                raise errors.HostUnreachable(why)
+            if self._serving is None or not self._serving.is_usable:
+                if self._serving is not None:
+                    self._serving.close()
+                self._serving = None
+                self._serving = self._started(deadline)
+            return self._serving
+
+    def _started(self, deadline: float) -> Serving:
+        channel = self._session(deadline)
         try:
-            channel = transport.open_session(timeout=PROBE_S)
-            channel.exec_command(str(kit_commands.waiting()))
-        except (paramiko.SSHException, EOFError, OSError):
-            return  # the next command starts its own, and says what is wrong
-        with self._ahead_turn:
-            old, self._ahead = self._ahead, (channel, time.monotonic())
-        if old is not None:  # another thread had the same thought
-            _close(old[0])
+            return Serving(channel, kit_commands.serving(), str(self.host))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            _close(channel)
+            raise errors.HostUnreachable(f"{self.host}: the connection broke: {error}") from error
 
-    def _has_ahead(self) -> bool:
-        with self._ahead_turn:
-            return self._ahead is not None
-
-    def _taken_ahead(self) -> paramiko.Channel | None:
-        """The kit that was started ahead, if it still waits."""
-        with self._ahead_turn:
-            ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return None
-        channel, began = ahead
-        if time.monotonic() - began < AHEAD_S and not channel.closed and not channel.exit_status_ready():
-            return channel
-        _close(channel)
-        return None
+    def _finished(self, command: Command, timeout: float) -> Finished:
+        deadline = time.monotonic() + timeout
+        with self._channel(deadline) as channel:
+            finished = execute(channel, command, deadline, str(self.host))
+        self._used = time.monotonic()
+        return finished
 
     def _failed(self, command: Command, finished: Finished) -> errors.CommandFailed:
         said = (finished.stderr or finished.stdout).decode("utf-8", "replace").strip()
@@ -284,7 +269,7 @@ def _answers(transport: paramiko.Transport) -> bool:
 
 
 def _kit_is_missing(finished: Finished) -> bool:
-    return finished.code == 1 and b"No module named 'hostkit'" in finished.stderr
+    return finished.code == GONE or (finished.code == 1 and b"No module named 'hostkit'" in finished.stderr)
 
 
 def _refusal(finished: Finished) -> errors.SlipwayError:

@@ -21,8 +21,11 @@ class AgentStore:
         item = self._table.get(_key(host_id))
         return Agent.model_validate(item) if item else None
 
-    def set_token(self, host_id: str, token_hash: str) -> Agent:
-        """Give the host's agent a token; the one before is worth nothing from now on."""
+    def set_token(self, host_id: str, token_hash: str, instead_of: Agent | None = None) -> Agent:
+        """Give the host's agent a token; the one before is worth nothing from now on.
+
+        Raise `Lost` if by now it has another than `instead_of`, the one that was read; None where there was none.
+        """
         fields = {
             "host_id": host_id,
             "token_hash": token_hash,
@@ -30,7 +33,11 @@ class AgentStore:
             "created_at": now(),
             "revoked_at": None,
         }
-        return Agent.model_validate(self._table.write(update(_key(host_id), fields)))
+        if instead_of is None:
+            write = update(_key(host_id), fields, "attribute_not_exists(pk)")
+        else:
+            write = update(_key(host_id), fields, "token_id = :before", before=instead_of.token_id)
+        return Agent.model_validate(self._table.write(write))
 
     def revoke(self, host_id: str) -> None:
         """Its token is worth nothing from now on; there may be none."""

@@ -69,6 +69,29 @@ class ServiceStore:
         item = self._table.get(_meta(service_id))
         return _service(item) if item else None
 
+    def find_many(self, service_ids: Sequence[str]) -> dict[str, Service]:
+        """By id: those that there are, even if they are being torn down."""
+        found = self._table.get_many([_meta(service_id) for service_id in service_ids])
+        return {service.id: service for service in map(_service, found.values())}
+
+    def at_rest(self, service_ids: Sequence[str]) -> dict[str, Service]:
+        """By id: those that no job holds and that are not going."""
+        keys = [key for service_id in service_ids for key in (_meta(service_id), _lease(service_id))]
+        found = self._table.get_many(keys)
+        moment = now()
+        rest = {}
+        for service_id in service_ids:
+            lease = found.get(_lease(service_id))
+            service = _service(item) if (item := found.get(_meta(service_id))) else None
+            if service and not service.deleted_at and not (lease and lease["deadline"] > moment):
+                rest[service_id] = service
+        return rest
+
+    def running_releases(self, services: Sequence[Service]) -> dict[str, Release]:
+        """By service id: the release that each runs, or last ran; those that never ran have none."""
+        found = self._table.get_many([_release(service.id, service.release) for service in services if service.release])
+        return {release.service_id: release for release in map(Release.model_validate, found.values())}
+
     def listing(self) -> Listing:
         """Every service's list row, in any order: a read unit, and another for each shard that changed."""
         return self._directory.listing()

@@ -10,6 +10,7 @@
 | service list: a shard's rows | DIR#<shard>  | ROWS            |
 | service list: shards' versions | DIR        | <group>         |
 | a taken service name        | NAME#<name>   | NAME            |
+| a taken host name           | HOSTNAME#<name> | NAME          |
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |

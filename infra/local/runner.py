@@ -27,13 +27,14 @@ from infra.local.cloud import Cloud
 from infra.local.front import Front
 from infra.local.gateway import Gateway
 from infra.local.machine import Machine, MachineError
+from infra.local.page import Site
 from infra.local.sockets import Limits
 
 log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
 _REQUESTS_PER_MINUTE = "60000"
-_AGENT_PACE_MS = "50"
+_AGENT_PACE_MS = "20"
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  only where it is asked for
 
 
@@ -64,7 +65,7 @@ def up(options: Options) -> None:
         settings = {**_limits(), **urls(options.addresses, port), **(_settings(machine) if machine else {})}
         cloud = Cloud(options.state, settings, limits)
         running.callback(cloud.close)
-        running.enter_context(Front(listeners, Gateway(cloud.app, cloud.config), cloud.sockets))
+        running.enter_context(Front(listeners, Site(Gateway(cloud.app, cloud.config)), cloud.sockets))
         ready = _ready(api, machine, options.state)
         cloud.start_clock()
         running.enter_context(_ready_file(options.ready_file, ready))
@@ -224,7 +225,7 @@ def _log_to(file: Path) -> None:
 
 def _say(ready: dict[str, str | None], state: Path) -> None:
     print(
-        f"Slipway answers at {ready['api']} (state and log in {state}; Ctrl-C ends it)\n"
+        f"Slipway answers at {ready['api']}, live logs in a browser too (state and log in {state}; Ctrl-C ends it)\n"
         f"Admin token: {ready['token']}\n\n"
         f"{_first_call(ready)}\n",
         flush=True,

@@ -194,7 +194,7 @@ class Asked:
 
     def _host_id(self) -> str:
         if self._route.name == "delete_host":
-            return self._world.panel.a_host("leaving").id
+            return self._world.panel.a_host().id
         return self._world.host_id
 
     def _token_id(self) -> str:

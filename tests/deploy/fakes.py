@@ -64,7 +64,7 @@ class FakeHost:
             "remove": {"left": {"containers": [], "volumes": [], "networks": [], "files": [], "route": False}},
         }
 
-    def kit(self, command: Command, timeout: float, *, followed: bool = False) -> dict[str, Any]:
+    def kit(self, command: Command, timeout: float) -> dict[str, Any]:
         verb, request = command.argv[-1], json.loads(command.stdin)
         self.asked.append((verb, request))
         if verb in {"observe", "lifecycle"} and verb not in self.answers:

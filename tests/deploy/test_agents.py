@@ -22,7 +22,7 @@ def there(panel: Panel, host: FakeHost) -> FakeHost:
     """A sound host that takes an agent, as the kit tells of it."""
     known = panel.settings
     panel.__dict__["settings"] = Settings(
-        table=known.table, public_url="https://api.example.com", websocket_url="wss://ws.example.com/api"
+        table=known.table, public_url="https://api.example.com", websocket_url="wss://ws.example.com"
     )
 
     def told(request: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,10 @@ def test_a_host_is_given_the_agent_and_a_token_of_its_own(panel: Panel, there: F
 
     assert there.files[PROGRAM] == agent.package()
     config = json.loads(there.files[CONFIG])
-    assert (config["url"], config["websocket_url"]) == ("https://api.example.com", "wss://ws.example.com/api")
+    assert (config["url"], config["websocket_url"]) == (
+        "https://api.example.com",
+        "wss://ws.example.com/api/agent/socket",
+    )
     assert config["host_id"] == one.id
     told, known = parse_agent_token(config["token"]), panel.agents.get(one.id)
     assert told is not None

@@ -8,12 +8,26 @@ from chalicelib.deploy import functions, start, upkeep
 from chalicelib.domain import errors
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Status
+from chalicelib.store.table import Table
 from tests.deploy.fakes import FakeHost, running
 from tests.deploy.test_steps import ADMIN, deployed
 from tests.emulator import Panel
 
 STOPPED = running(state="exited", exit_code=143)
 UNKNOWN = "svc_0000000000000000"
+READS = ("get_item", "batch_get_item", "query")
+
+
+class Counted:
+    """A DynamoDB client that keeps the names of the calls it was asked for."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.verbs: list[str] = []
+
+    def __getattr__(self, verb: str) -> Any:
+        self.verbs.append(verb)
+        return getattr(self._client, verb)
 
 
 def call(name: str, **arguments: Any) -> Any:
@@ -128,3 +142,19 @@ def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHo
     assert refused["error"]["type"] == "Conflict"
     assert swept["answer"] == {"removed": [UNKNOWN], "left": {}}
     assert [request["service"] for verb, request in host.asked if verb == "remove"] == [UNKNOWN]
+
+
+def test_looking_at_a_host_costs_no_more_calls_for_more_services(panel: Panel, host: FakeHost) -> None:
+    counted = Counted(panel.client("dynamodb"))
+    panel.table = Table(counted, panel.table._name)  # before anything uses the panel's stores
+    services = [deployed(panel)]
+
+    def calls() -> list[str]:
+        counted.verbs.clear()
+        call("reconcile", host_id=services[0].host_id, service_ids=[service.id for service in services])
+        return [verb for verb in counted.verbs if verb in READS]
+
+    one = calls()
+    services += [deployed(panel, name) for name in ("two", "three", "four")]
+
+    assert calls() == one

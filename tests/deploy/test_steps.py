@@ -26,10 +26,10 @@ COMPOSE = (
 GOOD_WAY = ("Admit", "Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
-def created(panel: Panel) -> tuple[Service, Job]:
+def created(panel: Panel, name: str = "blog") -> tuple[Service, Job]:
     panel.a_host()
     wanted = drafting.NewService(
-        name="blog",
+        name=name,
         customer_id=panel.a_customer().id,
         deploy_method="compose",
         compose=COMPOSE,
@@ -50,8 +50,8 @@ def walk(job: Job, *names: str) -> None:
         assert step(name, job) == "done"
 
 
-def deployed(panel: Panel) -> Service:
-    service, job = created(panel)
+def deployed(panel: Panel, name: str = "blog") -> Service:
+    service, job = created(panel, name)
     walk(job, *GOOD_WAY)
     return panel.services.get(service.id)
 

@@ -63,3 +63,13 @@ def test_what_is_busy_is_stopped_a_minute_later(panel: Panel, host: FakeHost) ->
     upkeep.end_for(job, "unavailable", "ended")
     upkeep.enforce_suspensions()
     assert carried_out(panel) == ["stop"]
+
+
+def test_a_stop_ended_from_outside_is_a_line_about_the_lifecycle(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.begin_lifecycle(service, "stop", ADMIN)
+
+    upkeep.end_for(job, "unavailable", "the host could not be asked")
+
+    newest = panel.services.events(service.id, 1, 1)[0][0]
+    assert (newest.type, newest.status, newest.message) == ("lifecycle", "failed", "the host could not be asked")

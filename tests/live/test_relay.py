@@ -32,7 +32,8 @@ def nothing(_job_id: str) -> Redactor:
 
 def relayed(scene: Scene, sequence: int, to: list[int], entries: list[dict[str, Any]], **more: Any) -> Any:
     section = {"service_id": scene.service.id, "to": to, "entries": entries, **more}
-    return relay.relay(Batch(scene.host.id, "boot", "live", sequence), [section], nothing)  # type: ignore[list-item]
+    batch, (_, followers) = Batch(scene.host.id, "boot", "live", sequence), relay.of_host(scene.host.id)
+    return relay.relay(batch, [section], nothing, followers)  # type: ignore[list-item]
 
 
 def test_each_follower_gets_the_entries_in_its_own_format(scene: Scene) -> None:
@@ -138,10 +139,10 @@ def test_an_agent_cannot_send_to_followers_of_another_service_or_host(scene: Sce
 def test_the_agent_is_told_whom_it_serves_once_and_that_they_changed(scene: Scene) -> None:
     follower = scene.follow("one")
 
-    told = relay.follow_set(scene.host.id, 0)
-    again = relay.follow_set(scene.host.id, told["followers_version"])
+    told = relay.follow_set(*relay.of_host(scene.host.id), 0)
+    again = relay.follow_set(*relay.of_host(scene.host.id), told["followers_version"])
     following.end("one")
-    after = relay.follow_set(scene.host.id, told["followers_version"])
+    after = relay.follow_set(*relay.of_host(scene.host.id), told["followers_version"])
 
     assert told["followers"] == [{"number": follower.number, "service_id": scene.service.id, "start": {"tail": 10}}]
     assert "followers" not in again

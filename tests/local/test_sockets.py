@@ -96,6 +96,7 @@ def a_bare_socket(edge: Edge) -> socket.socket:
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n{key}\r\n\r\n".encode())
+    assert client.recv(4096).startswith(b"HTTP/1.1 101")
     return client
 
 

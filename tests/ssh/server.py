@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import paramiko
 from paramiko.common import (
@@ -43,6 +43,8 @@ class SshServer:
         self.disk_is_full = False
         self.connections = 0
         self.commands: list[str] = []
+        self.before = ""  # what a login shell does of its own accord
+        self.running: dict[int, subprocess.Popen[bytes]] = {}
         self.most_sessions = 0
         self.client_key, self.client_public = generate_key()
         self.host_private, self.host_key = generate_key()
@@ -197,18 +199,20 @@ class _Session(paramiko.ServerInterface):
         try:
             if command == "vanish":
                 return
-            stdin = channel.makefile("rb").read()
-            done = subprocess.run(
-                ["sh", "-c", command],
+            running = subprocess.Popen(
+                ["sh", "-c", self._server.before + command],
                 cwd=self._server.home,
-                input=stdin,
-                capture_output=True,
-                check=False,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
                 env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(self._server.home)},
             )
-            channel.sendall(done.stdout)
-            channel.sendall_stderr(done.stderr)
-            channel.send_exit_status(done.returncode)
+            self._server.running[running.pid] = running
+            with running:
+                _join(channel, running)
+            if running.returncode >= 0:  # of one that was killed there is no status
+                channel.send_exit_status(running.returncode)
         except (OSError, EOFError):
             return  # the client went away first
         finally:
@@ -233,3 +237,29 @@ class _Session(paramiko.ServerInterface):
                         return
                     if not data:
                         return
+
+
+def _join(channel: paramiko.Channel, running: "subprocess.Popen[bytes]") -> None:
+    """What comes goes to its stdin, what it says goes back, until it said all."""
+    assert running.stdin
+    assert running.stdout
+    assert running.stderr
+
+    def feed(stdin: IO[bytes]) -> None:
+        with suppress(OSError), stdin:  # it may end without reading it all
+            while part := channel.recv(1 << 16):
+                stdin.write(part)
+                stdin.flush()
+
+    threading.Thread(target=feed, args=(running.stdin,), daemon=True).start()
+    says: dict[int, Callable[[bytes], None]] = {
+        running.stdout.fileno(): channel.sendall,
+        running.stderr.fileno(): channel.sendall_stderr,
+    }
+    while says:
+        for ready in select.select(list(says), [], [])[0]:
+            part = os.read(ready, 1 << 16)
+            if part:
+                says[ready](part)
+            else:
+                del says[ready]

@@ -1,5 +1,8 @@
 """Our manners as an SSH client, against a server in this process."""
 
+import os
+import shutil
+import signal
 import socket
 import threading
 import time
@@ -23,6 +26,7 @@ from chalicelib.domain.errors import (
     ValidationFailed,
 )
 from chalicelib.ssh import close_all, connected, generate_key, public_of, scan_host_key, transport
+from chalicelib.ssh.serving import NotBegun
 from tests.ssh.server import SshServer
 
 SERVICE = "svc_abcdefgh12345678"
@@ -157,7 +161,7 @@ def test_a_host_without_the_kit_gets_it_and_then_answers(server: SshServer) -> N
     assert host.kit(command, 10)["state"] == "none"
     assert (server.home / ".slipway" / f"kit-{kit.kit_version()}").is_dir()
     assert host.kit(command, 10)["state"] == "none"
-    assert len(server.commands) == 4  # asked, installed, asked; then only asked
+    assert len(server.commands) == 3  # started in vain, installed, started
 
 
 def test_an_older_kit_on_the_host_is_left_alone_and_not_used(server: SshServer) -> None:
@@ -180,8 +184,10 @@ def test_a_refusal_of_the_kit_is_raised_as_our_error(server: SshServer) -> None:
 
 
 def test_a_host_without_python_is_not_ready(server: SshServer) -> None:
+    server.before = "PATH=/nowhere; "
+
     with pytest.raises(HostNotReady, match="python3"):
-        connected(server.address()).kit(Command(("no-such-program-here",)), 5)
+        connected(server.address()).kit(kit.job("job_abcdefgh12345678.up.1", wait_s=0), 5)
 
 
 def test_a_bug_of_the_kit_is_a_failed_command_with_its_traceback(server: SshServer) -> None:
@@ -273,47 +279,127 @@ def test_an_address_in_an_error_shows_neither_key_nor_place(server: SshServer) -
     assert str(server.address()) == server.address().id
 
 
-def test_a_kit_started_ahead_answers_the_next_verb(server: SshServer) -> None:
+ASKED = kit.job("job_abcdefgh12345678", wait_s=0)
+
+
+def test_many_verbs_are_answered_by_one_process(server: SshServer) -> None:
     host = connected(server.address())
-    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+    host.kit(ASKED, 10)
     before = len(server.commands)
 
-    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
-    answer = host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+    with ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda _: host.kit(ASKED, 10)["state"], range(60)))
 
-    assert answer["state"] == "none"
-    assert [command.rpartition(" ")[2] for command in server.commands[before:]] == ["job", "wait"]
+    assert answers == ["none"] * 60
+    assert len(server.commands) == before
 
 
-def test_a_refusal_of_a_kit_started_ahead_is_raised_as_any_other(server: SshServer) -> None:
+def test_a_refusal_is_raised_as_our_error_and_the_next_verb_is_answered(server: SshServer) -> None:
     host = connected(server.address())
-    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
 
     with pytest.raises(CommandFailed, match="is not a job name"):
         host.kit(kit.job("nonsense", wait_s=0), 10)
+    assert host.kit(ASKED, 10)["state"] == "none"
 
 
-def test_a_connection_lost_under_a_waiting_kit_costs_one_call_at_most(server: SshServer) -> None:
+def test_a_verb_that_takes_its_time_holds_no_other_up(server: SshServer) -> None:
     host = connected(server.address())
-    host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10, followed=True)
+    folder = server.home / ".slipway/jobs/job_abcdefgh12345679"
+    host.kit(ASKED, 10)
+    folder.mkdir(parents=True)  # a job that is just being started, as far as the kit can see
+
+    with ThreadPoolExecutor(1) as waiter:
+        slow = waiter.submit(host.kit, kit.job("job_abcdefgh12345679", wait_s=3), 10)
+        quick = [host.kit(ASKED, 10)["state"] for _ in range(3)]
+        was_at_work = not slow.done()
+
+    assert (quick, was_at_work, slow.result()["state"]) == (["none"] * 3, True, "running")
+
+
+def test_a_verb_out_of_time_is_given_up_and_the_process_goes_on(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    (server.home / ".slipway/jobs/job_abcdefgh12345679").mkdir(parents=True)
+    before = len(server.commands)
+
+    with pytest.raises(HostTimeout):
+        host.kit(kit.job("job_abcdefgh12345679", wait_s=3), 0.2)
+    assert host.kit(ASKED, 10)["state"] == "none"
+    assert len(server.commands) == before
+
+
+def test_a_connection_lost_under_the_kit_costs_one_call_at_most(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
     server.cut()
 
     with suppress(HostUnreachable):  # as soon as the loss is known, none
-        host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
-    answer = host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+        host.kit(ASKED, 10)
+    answer = host.kit(ASKED, 10)
 
     assert answer["state"] == "none"
     assert server.connections == 2
 
 
-def test_a_kit_that_was_never_asked_says_so(tmp_path: Path) -> None:
-    with SshServer(tmp_path) as running:
-        host = connected(running.address())
-        host.kit(kit.job("job_abcdefgh12345678", wait_s=0), 10)
+def test_a_process_that_was_killed_is_an_unknown_outcome_and_is_replaced(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    (server.home / ".slipway/jobs/job_abcdefgh12345679").mkdir(parents=True)
 
-        with pytest.raises(CommandFailed, match="exit code 75"):
-            host.run(kit.waiting(), 10)
-        close_all()
+    with ThreadPoolExecutor(1) as waiter:
+        asked = waiter.submit(host.kit, kit.job("job_abcdefgh12345679", wait_s=3), 10)
+        time.sleep(0.2)  # it is on its way, and will not be answered for longer
+        for pid, process in server.running.items():
+            if process.poll() is None:
+                os.killpg(pid, signal.SIGKILL)
+        with pytest.raises(HostUnreachable, match="outcome is unknown"):
+            asked.result()
+
+    assert host.kit(ASKED, 10)["state"] == "none"
+
+
+def test_a_process_that_ended_in_peace_is_replaced_without_a_word(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    serving = host._serving
+    assert serving is not None
+    serving._channel.shutdown_write()  # as when nobody asked for a long time
+    deadline = time.monotonic() + 10
+    while serving.is_usable and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    with pytest.raises(NotBegun):
+        serving.ask(ASKED, time.monotonic() + 5)
+    assert host.kit(ASKED, 10)["state"] == "none"
+
+
+def test_a_process_unasked_for_a_while_is_given_up(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    before = len(server.commands)
+    monkeypatch.setattr("chalicelib.ssh.serving.KEPT_S", 0.0)
+
+    assert host.kit(ASKED, 10)["state"] == "none"
+    assert len(server.commands) == before + 1
+
+
+def test_a_kit_removed_under_its_process_is_installed_again(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    shutil.rmtree(server.home / ".slipway")
+
+    assert host.kit(ASKED, 10)["state"] == "none"
+    assert (server.home / f".slipway/kit-{kit.kit_version()}").is_dir()
+
+
+def test_a_login_shell_that_prints_is_told_of(server: SshServer) -> None:
+    host = connected(server.address())
+    host.kit(ASKED, 10)
+    server.before = "echo welcome; "
+
+    host._serving = None
+    with pytest.raises(CommandFailed, match="prints something of its own: welcome"):
+        host.kit(ASKED, 10)
 
 
 # files

@@ -1,7 +1,10 @@
 """What is kept of a host's agent: one token at a time, and the connection it listens on."""
 
+import pytest
+
 from chalicelib.domain.panel import new_agent_token, parse_agent_token
 from chalicelib.domain.words import new_id
+from chalicelib.store.table import Lost
 from tests.emulator import Panel
 
 HOST = "host_abcdefgh12345678"
@@ -39,7 +42,7 @@ def test_a_fresh_token_ends_the_one_before_and_a_revoked_one_is_worth_nothing(pa
     assert agent is not None
     assert not agent.accepts(secret_of(first))
 
-    agent = panel.agents.set_token(HOST, second_hash)
+    agent = panel.agents.set_token(HOST, second_hash, agent)
     assert agent.accepts(secret_of(second))
     assert not agent.accepts(secret_of(first))
 
@@ -63,7 +66,7 @@ def test_an_old_connection_that_ends_does_not_hide_the_one_that_replaced_it(pane
 def test_what_an_agent_said_is_kept_over_a_fresh_token(panel: Panel) -> None:
     panel.agents.set_token(HOST, new_agent_token(HOST)[1])
     panel.agents.seen(HOST, "0123456789ab", "0123456789abcdef")
-    agent = panel.agents.set_token(HOST, new_agent_token(HOST)[1])
+    agent = panel.agents.set_token(HOST, new_agent_token(HOST)[1], panel.agents.get(HOST))
 
     assert (agent.version, agent.boot) == ("0123456789ab", "0123456789abcdef")
     assert agent.last_seen is not None
@@ -77,3 +80,13 @@ def test_a_word_of_an_agent_that_is_not_known_leaves_nothing(panel: Panel) -> No
     panel.agents.revoke(unknown)
 
     assert panel.agents.get(unknown) is None
+
+
+def test_of_two_that_give_a_token_at_once_one_does(panel: Panel) -> None:
+    seen = panel.agents.get(HOST)
+    agent = panel.agents.set_token(HOST, new_agent_token(HOST)[1], seen)
+
+    with pytest.raises(Lost):
+        panel.agents.set_token(HOST, new_agent_token(HOST)[1], seen)
+
+    assert panel.agents.get(HOST) == agent

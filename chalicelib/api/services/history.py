@@ -1,19 +1,13 @@
 """What a service was: its kept releases and its timeline."""
 
-from pydantic import Field
-
 from chalicelib.api import views
-from chalicelib.api.http import Request, Routes, WireIn
+from chalicelib.api.http import Request, Routes
+from chalicelib.api.pages import Paged
 from chalicelib.api.services.access import service_of
 from chalicelib.domain.service import Event, Release, Service
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
-
-
-class Paged(WireIn):
-    page: int = Field(1, ge=1, le=100_000)
-    per_page: int = Field(20, ge=1, le=100)
 
 
 @routes.on("GET", "/services/{service_id}/releases", query=Paged, answers={200: views.ReleasePage})
@@ -22,8 +16,7 @@ def list_releases(request: Request, service_id: str) -> views.ReleasePage:
     service = service_of(service_id, request.caller)
     wanted = request.parameters(Paged)
     releases = adapters().services.releases(service.id)
-    first = (wanted.page - 1) * wanted.per_page
-    data = [_release_view(release, service) for release in releases[first : first + wanted.per_page]]
+    data = [_release_view(release, service) for release in wanted.of(releases)]
     return views.ReleasePage(data=data, total=len(releases), page=wanted.page, per_page=wanted.per_page)
 
 

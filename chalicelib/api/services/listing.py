@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from chalicelib.api import views
-from chalicelib.api.http import Request, Routes, WireIn
+from chalicelib.api.http import Request, Routes
+from chalicelib.api.pages import Paged
 from chalicelib.api.services.bodies import Id
 from chalicelib.api.services.plans import url_of
 from chalicelib.domain.listing import Row, narrowed
@@ -22,9 +23,7 @@ _FRESH_SECONDS = 15
 _asked: dict[str, float] = {}
 
 
-class ListServices(WireIn):
-    page: int = Field(1, ge=1, le=1_000_000)
-    per_page: int = Field(20, ge=1, le=100)
+class ListServices(Paged):
     status: Literal["running", "stopped", "deploying", "failed"] | None = None
     customer_id: Id | None = None
     sort: Literal["name", "status", "created_at", "updated_at"] = "created_at"
@@ -41,7 +40,7 @@ def list_services(request: Request) -> views.ServicePage:
     if not request.caller.sees_all:
         rows = [row for row in rows if request.caller.may_see(row["customer_id"])]
     rows = narrowed(rows, wanted.search, customer_id=wanted.customer_id, status=wanted.status)
-    page = rows[(wanted.page - 1) * wanted.per_page : wanted.page * wanted.per_page]
+    page = wanted.of(rows)
     seen = adapters().services.recent_observations([(row["host_id"], row["id"]) for row in page])
     _have_measured(page, seen)
     return views.ServicePage(

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ CONNECT_S = 10.0
 DEAD_LINK_MS = 10_000
 QUIET_S, AGAIN_S = 4, 2  # when a quiet connection is asked whether it still is one
 MOST = 32 << 20
+STALE_S = 3.0  # servers end what is idle for some seconds, and a request may be on its way just then
 
 
 class Config(NamedTuple):
@@ -49,6 +51,7 @@ class Connection:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._open: http.client.HTTPConnection | None = None
+        self._used = 0.0
 
     def post(self, path: str, body: bytes) -> Answer:
         return self._ask("POST", path, body, {"Content-Type": "application/octet-stream"})
@@ -67,12 +70,16 @@ class Connection:
             connection = self._opened()
             connection.request(method, base.path.rstrip("/") + path, body, {**self._config.headers, **headers})
             response = connection.getresponse()
-            return Answer(response.status, response.read(MOST))
+            answer = Answer(response.status, response.read(MOST))
+            self._used = time.monotonic()
+            return answer  # noqa: TRY300  what is above may raise all that is told below
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
     def _opened(self) -> http.client.HTTPConnection:
+        if time.monotonic() - self._used > STALE_S:
+            self.close()
         if self._open is None:
             base = urlsplit(self._config.url)
             host, port = base.hostname or "", base.port
