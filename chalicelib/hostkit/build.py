@@ -62,7 +62,8 @@ def _one(folder: str, service: str, wanted: dict[str, Any], request: dict[str, A
     path = folder + "/context.tar"
     try:
         with open(path, "w+b") as tar:
-            context.write(inside, root, dockerfile, wanted["text"], tar)
+            ignore = {context.IGNORE: wanted["ignore"]} if wanted["ignore"] else {}
+            context.write(inside, root, {dockerfile: wanted["text"], **ignore}, tar)
             tar.flush()
             tar.seek(0)
             query = _query(wanted, dockerfile, request["limits"])

@@ -19,17 +19,21 @@ IGNORE = ".dockerignore"
 EXECUTABLE, PLAIN = 0o755, 0o644
 
 
-def write(folder: str, root: str, dockerfile: str, text: str, tar: BinaryIO) -> None:
-    """`folder`, of the repository at `root`, with `text` as its `dockerfile`."""
+def write(folder: str, root: str, files: dict[str, str], tar: BinaryIO) -> None:
+    """`folder`, of the repository at `root`, with the texts of `files` in place of its own."""
     ignore = tree.read(root, os.path.relpath(f"{folder}/{IGNORE}", root)) or b""
-    rules = patterns(ignore.decode("utf-8", "replace"))
+    rules = patterns(files.get(IGNORE) or ignore.decode("utf-8", "replace"))
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in _paths(folder, rules):
-            if path != dockerfile:
+            if path not in files:
                 _add(archive, folder, path)
-        entry = tarfile.TarInfo(dockerfile)
-        entry.size, entry.mode = len(text.encode()), PLAIN
-        archive.addfile(entry, io.BytesIO(text.encode()))
+        for path, text in sorted(files.items()):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(text.encode()), PLAIN
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        end = archive.offset + 2 * tarfile.BLOCKSIZE
+    # The engine reads up to the end mark; what Python writes behind it would make it drop the connection unread.
+    tar.truncate(end)
 
 
 def _paths(folder: str, rules: list[Rule]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Union
 LONGEST = 2000
 PORTS = {"https": 443, "http": 80, "ssh": 22}
 HIGHEST_PORT = 65535
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]  # noqa: UP007 - as below
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]  # noqa: UP007 - python 3.9 evaluates this line
 
 # Metadata services of clouds, some at addresses that are otherwise anybody's; no setting opens these.
@@ -135,7 +136,7 @@ def refusal(remote: Remote, networks: Iterable[str]) -> str | None:
     return None if remote.scheme != "http" or allowed else "http:// is not encrypted; use https://"
 
 
-def address_refusal(scheme: str, address: Address, allowed: Iterable[ipaddress._BaseNetwork]) -> str | None:
+def address_refusal(scheme: str, address: Address, allowed: Iterable[Network]) -> str | None:
     """Why this address is not asked. `allowed` are the networks that the operator opened; http goes to them alone."""
     address = _embedded(address)
     if any(address in network for network in _NEVER):
@@ -148,7 +149,7 @@ def address_refusal(scheme: str, address: Address, allowed: Iterable[ipaddress._
 
 
 def judged(remote: Remote, networks: Iterable[str]) -> str:
-    """The address to connect to. Raise `NotAllowed` if one that the name has is not allowed, `OSError` if it has none."""
+    """The address to connect to. Raise `NotAllowed` if one of the name's is not allowed, `OSError` if it has none."""
     allowed = _networks(networks)
     why = refusal(remote, networks)
     if why:
@@ -161,7 +162,7 @@ def judged(remote: Remote, networks: Iterable[str]) -> str:
     return found[0]
 
 
-def _networks(texts: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def _networks(texts: Iterable[str]) -> list[Network]:
     return [ipaddress.ip_network(text, strict=False) for text in texts]
 
 

@@ -28,7 +28,10 @@ def tree(request: dict[str, Any]) -> dict[str, Any]:
     names = _names(root)
     files = [name for _, name in zip(range(MOST_FILES), names)]  # noqa: B905 - python 3.9 has no `strict`
     truncated = next(names, None) is not None
-    asked = [*request.get("paths", []), *(name for name in files if _is_wanted(name, request))]
+    near = [name for name in files if _is_near(name, request.get("path") or "")]
+    # Those called as the first patterns say tell most, and of these the ones nearest to the root.
+    telling = sorted(pair for name in near if (pair := _rank(name, request["wanted"])))
+    asked = [*request.get("paths", []), *(name for _, _, name in telling)]
     return {"files": sorted(files), "truncated": truncated, "texts": _texts(root, asked)}
 
 
@@ -48,19 +51,21 @@ def _names(root: str) -> Iterator[str]:
         waiting = deeper
 
 
-def _is_wanted(name: str, request: dict[str, Any]) -> bool:
-    prefix = request.get("path") or ""
-    inside = name[len(prefix) + 1 :] if prefix and name.startswith(prefix + "/") else name
-    folders = inside.count("/")
+def _is_near(name: str, path: str) -> bool:
+    inside = name[len(path) + 1 :] if path and name.startswith(path + "/") else name
+    return inside.count("/") <= DEEPEST
+
+
+def _rank(name: str, wanted: list[str]) -> tuple[int, int, str] | None:
     base = name.rpartition("/")[2]
-    return folders <= DEEPEST and any(fnmatchcase(base, pattern) for pattern in request["wanted"])
+    rank = next((index for index, pattern in enumerate(wanted) if fnmatchcase(base, pattern)), None)
+    return None if rank is None else (name.count("/"), rank, name)
 
 
 def _texts(root: str, names: list[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     left = MOST_TEXTS
-    # What lies nearest to the root tells most.
-    for name in sorted(dict.fromkeys(names), key=lambda name: (name.count("/"), name)):
+    for name in dict.fromkeys(names):
         text = read(root, name)
         if text is not None and len(text) <= min(left, MOST_TEXT):
             texts[name] = text.decode("utf-8", "replace")
