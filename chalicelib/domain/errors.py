@@ -166,6 +166,24 @@ class ImageUnavailable(SlipwayError):
     code = "image_unavailable"
 
 
+class RepositoryUnavailable(SlipwayError):
+    """A repository could not be fetched: no such host, repository, branch or commit, or no access to it."""
+
+    code = "repository_unavailable"
+
+
+class RepositoryRefused(SlipwayError):
+    """A repository is not taken: its address or a submodule's is not allowed, or it is too large."""
+
+    code = "repository_refused"
+
+
+class BuildFailed(SlipwayError):
+    """A release's image could not be built from its repository."""
+
+    code = "build_failed"
+
+
 class Unhealthy(SlipwayError):
     """The release started and did not become healthy."""
 

@@ -136,6 +136,7 @@ def _answer(folder: str, request: dict[str, Any]) -> dict[str, Any]:
         "state": now,
         "rc": None if code is None else int(code),
         "output": _tail(folder + "/log", request.get("tail_lines", 50)),
+        "result": places.read_json(folder + "/result.json") if now == "done" else None,
         "started_at": clock.rfc3339(asked["at"]) if asked else None,
         "ended_at": clock.rfc3339(os.stat(folder + "/rc").st_mtime) if now == "done" else None,
     }

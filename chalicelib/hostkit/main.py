@@ -34,6 +34,9 @@ VERBS = {
     "unroute": ("routes", "unroute"),
     "remove": ("remove", "remove"),
     "inventory": ("inventory", "inventory"),
+    "tree": ("tree", "tree"),
+    "listening": ("listening", "listening"),
+    "forget_images": ("built", "forget_images"),
 }
 WAIT_S = 15.0
 NEVER_ASKED = 75
