@@ -47,6 +47,7 @@ STATUS: dict[type[SlipwayError], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ValidationFailed: 422,
+    errors.CannotPlan: 422,
     errors.UpgradeRequired: 426,
     errors.RateLimited: 429,
     errors.Unavailable: 503,

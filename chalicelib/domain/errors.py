@@ -154,6 +154,12 @@ class PolicyRefused(SlipwayError):
     code = "policy_refused"
 
 
+class CannotPlan(SlipwayError):
+    """Nothing in a repository says how it is built and run; `details` says what was looked for."""
+
+    code = "cannot_plan"
+
+
 class ImageUnavailable(SlipwayError):
     """An image could not be pulled."""
 
