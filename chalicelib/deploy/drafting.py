@@ -1,7 +1,7 @@
 """A release as it would be: what a caller wants, planned, placed and held to the limits. Nothing is stored here.
 
-What is deployed from a repository is planned by its job, once the repository was fetched. Until then its draft promises it
-one container's limits, and knows no more of it.
+What is deployed from a repository is planned by its job, once the repository was fetched. Until then its draft promises
+it one container's limits, and knows no more of it.
 """
 
 import json
@@ -136,6 +136,9 @@ def draft_change(service: Service, change: Change) -> Draft:
     if change.compose is not None and service.template:
         message = "its text comes from a template; change its variables, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-template", message)])
+    if (change.repository or change.credentials) and not service.repository:
+        message = "it is not deployed from a repository, so there is no git_ field to change"
+        raise ValidationFailed(message, [finding("git_branch", "no-repository", message)])
     if change.compose is not None and service.repository:
         message = "its text comes from its repository; change it there, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-repository", message)])
@@ -164,6 +167,14 @@ def placed(drafted: Draft) -> Draft:
     has_url = drafted.plan.routed is not None or drafted.service.repository is not None
     changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
+
+
+def hidden(drafted: Draft) -> Draft:
+    """The change as the first release of a service of its own, to be planned beside the one that runs."""
+    service = drafted.service.model_copy(
+        update={"id": new_id("svc"), "release": 0, "last_release": 1, "promised": drafted.need, "version": 1}
+    )
+    return replace(drafted, service=service)
 
 
 def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:

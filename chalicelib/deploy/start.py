@@ -28,6 +28,8 @@ from chalicelib.wiring import adapters
 log = logging.getLogger("slipway.jobs")
 
 LIFECYCLE_SECONDS = 300
+# What makes a release of a repository; a rollback has one that was made.
+_FETCHES: tuple[Kind, ...] = ("deploy", "update", "redeploy", "plan")
 JOB_KEPT_DAYS = 30
 
 
@@ -39,7 +41,8 @@ def create(drafted: drafting.Draft, caller: Caller) -> tuple[Service, Job]:
 def plan(drafted: drafting.Draft, caller: Caller) -> Job:
     """Have a repository fetched and planned, and nothing deployed.
 
-    It is done for a service that is being removed from the start: no read shows it, and what becomes of the job, it goes.
+    It is done for a service that is being removed from the start: no read shows it, and it goes whatever becomes of the
+    job.
     """
     hidden = drafted.service.model_copy(update={"deleted_at": now()})
     return _create(replace(drafted, service=hidden), "plan", caller)[1]
@@ -198,6 +201,7 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
         host_id=service.host_id,
         kind=kind,
         previous_release=service.release,
+        from_repository=service.repository is not None and kind in _FETCHES,
         fence=panel.services.next_fence(service.id, int(moment.timestamp() * 1000)),
         requested_by=caller.token_id,
         created_at=timestamp(moment),

@@ -40,6 +40,8 @@ _UP = {"Up"}
 _FOLLOWED = {"Upload", "Up", "Health", "Route"}
 # A step polls inside itself this long before the workflow's Wait takes over.
 POLL_SECONDS = 18
+# Short waits on the host notice a cancel soon; most commands end within one.
+WAIT_SECONDS = 2
 _OUTPUT_LINES = 40
 
 
@@ -49,6 +51,8 @@ class Work:
 
     step: str
     job: Job
+    result: dict[str, Any] = field(default_factory=dict)  # of the detached job that ended in this step
+    secrets: list[str] = field(default_factory=list, repr=False)  # further ones that its output must not show
     _remote: "RemoteHost | None" = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -87,7 +91,8 @@ class Work:
         numbers = {self.job.release, service.release} - {0}
         sources = [self.source(number) for number in sorted(numbers)]
         secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
-        return Redactor([*secrets, *(login["password"] for login in self.logins.values())])
+        secrets += [secret for source in sources for secret in source.credentials.secrets()]
+        return Redactor([*secrets, *self.secrets, *(login["password"] for login in self.logins.values())])
 
     @cached_property
     def logins(self) -> dict[str, kit.Login]:
@@ -98,8 +103,12 @@ class Work:
         """What was found out of the release while it was brought up."""
         self._pair = (self.service, adapters().services.change_release(self.release, **changes))
 
+    def settled(self, service: Service, release: Release) -> None:
+        """What its repository made of the release."""
+        self._pair = (service, release)
+
     def source(self, number: int) -> Source:
-        return _source(self.job.service_id, number)
+        return _source(self.job.service_id, number, len(self.job.plans))
 
     def say(self, message: str) -> None:
         """Show, in the job, what this step waits for."""
@@ -122,6 +131,8 @@ class Work:
         for attempt in range(1, 4):
             # What ran when the engine was lost may have been torn down with it: a resumed job tries anew.
             again = f"r{self.job.resumed}-" if self.job.resumed else ""
+            # A repaired plan is other work under the same name.
+            again += f"p{self.job.round}-" if self.job.round and kind != "rollback" else ""
             name = f"{self.job.id}.{kind}.{again}{attempt}"
             answer = self.ask(command(name))
             if answer["state"] != "lost":
@@ -142,6 +153,7 @@ class Work:
                 return "waiting"
             answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
         if answer["state"] == "done" and answer["rc"] == 0:
+            self.result = answer.get("result") or {}
             return "done"
         output = answer.get("output", "").strip()
         last = output.splitlines()[-1] if output else f"exit code {answer.get('rc')}"
@@ -231,7 +243,8 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
     return told
 
 
-# Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
+# Releases are immutable, but for what their job plans of them, and an unsealed one costs a call to KMS: a warm function
+# keeps a few.
 @lru_cache(maxsize=32)
-def _source(service_id: str, number: int) -> Source:
+def _source(service_id: str, number: int, plans: int) -> Source:  # noqa: ARG001 - part of the key
     return drafting.source_of(service_id, number)

@@ -63,7 +63,8 @@ class Job(Noun):
     cancel_requested: bool = False
     requested_by: str = ""
     placement: str = ""
-    commit: str | None = None
+    from_repository: bool = False  # its release is made of a repository that is yet to be fetched
+    commit: str | None = None  # the one to fetch, where it shall not be the newest
     plans: tuple[Planned, ...] = ()  # the first, and one for each repair
     resumed: int = 0  # how often a one-machine engine that lost its executions began it again
     message: str = ""

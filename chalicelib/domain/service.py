@@ -38,6 +38,7 @@ class Service(Noun):
     template: str | None = None
     repository: Repository | None = None
     sealed_credentials: bytes | None = None
+    commit: str | None = None  # the one that runs
     known_hosts: str = ""  # the keys that the repository's host showed when it was first deployed from
     compose: str
     sealed_variables: bytes

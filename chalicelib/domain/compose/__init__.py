@@ -120,4 +120,5 @@ __all__ = [
     "check_variables",
     "judge",
     "plan",
+    "read",
 ]
