@@ -207,6 +207,29 @@ class Planning(TypedDict):
     message: str
 
 
+class WebhookPaths(TypedDict):
+    """Where each kind of host sends its pushes to."""
+
+    github: str
+    gitlab: str
+    gitea: str
+
+
+class Webhook(TypedDict):
+    """`secret` is told once. GitHub and Gitea sign with it; GitLab sends it as its secret token."""
+
+    secret: str
+    paths: WebhookPaths
+
+
+class Pushed(TypedDict):
+    """`deploy_job_id`: the job that deploys it, or the one after which another will."""
+
+    deploys: bool
+    deploy_job_id: str | None
+    message: str
+
+
 class Release(TypedDict):
     number: int
     state: Literal["pending", "good", "failed"]

@@ -16,7 +16,14 @@ from chalicelib.deploy.logins import closed_to, has_pulled, logins_for, will_pul
 from chalicelib.deploy.placing import hold_to_limits, room_for
 from chalicelib.deploy.work import WAIT_SECONDS, Work
 from chalicelib.domain import compose, dockerfile, planning
-from chalicelib.domain.errors import BuildFailed, RepositoryUnavailable
+from chalicelib.domain.errors import (
+    BuildFailed,
+    CommandFailed,
+    NoRoom,
+    RepositoryUnavailable,
+    Unhealthy,
+    ValidationFailed,
+)
 from chalicelib.domain.git import Build, Repository
 from chalicelib.domain.job import Planned
 from chalicelib.domain.planning import BuildPlan, Tree
@@ -24,6 +31,9 @@ from chalicelib.domain.service import HealthCheck, NetworkPlan, Published, Relea
 from chalicelib.wiring import adapters
 
 _SHORT = 8  # digits by which people know a commit
+_MOST_FAILURE = 8000
+# What another plan may mend: a build that failed, or something that started and is not well.
+_MENDABLE = (BuildFailed.code, Unhealthy.code, CommandFailed.code)
 
 
 def source(work: Work) -> str:
@@ -63,8 +73,31 @@ def plan(work: Work) -> str:
     """What the repository holds, and so what the release is: its document, its images and what they are built from."""
     path = _repository(work.source(work.release.number)).path
     tree = read_tree(work, path)
-    settle(work, planning.plan(tree, path=path), tree, "rules")
+    settle(work, _refined(work, tree.below(path)) if work.is_ai else planning.plan(tree, path=path), tree)
     return "planned" if work.job.kind == "plan" else "done"
+
+
+def repair(work: Work) -> str:
+    """Have a model mend the plan that failed; `give_up` where it has nothing else to try, or that is not allowed."""
+    from chalicelib.planning import configured  # noqa: PLC0415 - few jobs need a model
+    from chalicelib.planning import repair as mended  # noqa: PLC0415
+
+    error, made_of = work.job.error, work.source(work.release.number)
+    if error is None:  # this was done, and its answer lost
+        return "done"
+    if error["code"] not in _MENDABLE or made_of.plan is None:
+        return "give_up"
+    path = _repository(made_of).path
+    tree, before = read_tree(work, path), BuildPlan.model_validate(made_of.plan)
+    told = mended(tree.below(path), before, _failure(error), work.job.round + 1, configured(), redactor=work.redactor)
+    if told.builds_like(before):
+        return _given_up(work, told.reasons[-1])
+    try:
+        settle(work, told, tree, because=error["message"])
+    except (ValidationFailed, BuildFailed, NoRoom) as refused:
+        return _given_up(work, f"the model's change was refused: {refused.message}")
+    work.say(f"repair {work.job.round}: {told.reasons[-1]}")
+    return "done"
 
 
 def build(work: Work) -> str:
@@ -99,13 +132,34 @@ def build(work: Work) -> str:
     return outcome
 
 
+def _refined(work: Work, inside: Tree) -> BuildPlan:
+    from chalicelib.planning import configured, refine  # noqa: PLC0415 - few jobs need a model
+
+    return refine(inside, None, configured(), redactor=work.redactor)
+
+
+def _failure(error: dict[str, Any]) -> str:
+    """The end of what a failed build or start said."""
+    details = error.get("details") or {}
+    told = details.get("output") or "\n".join(details.get("logs") or ())
+    return f"{error['message']}\n{told}"[-_MOST_FAILURE:]
+
+
+def _given_up(work: Work, why: str) -> str:
+    work.say(f"not repaired: {why}")
+    return "give_up"
+
+
 def read_tree(work: Work, path: str, *paths: str) -> Tree:
     asked = kit.tree(work.job.service_id, wanted=planning.WANTED, path=path, paths=paths)
     return Tree.model_validate(work.ask(asked))
 
 
-def settle(work: Work, plan: BuildPlan, tree: Tree, by: str, because: str = "") -> None:
-    """Make the release what this plan says, and note the plan in the job. Raise what refuses it; it may be repeated."""
+def settle(work: Work, plan: BuildPlan, tree: Tree, because: str = "") -> None:
+    """Make the release what this plan says, and note the plan in the job. Raise what refuses it; it may be repeated.
+
+    `because` is the failure that the plan is to mend.
+    """
     service, release, made_of = work.service, work.release, work.source(work.release.number)
     text = _with_variables(plan, made_of.variables)
     built = f"slipway/{service.id}:{release.number}" + (f"-{work.job.round + 1}" if because else "")
@@ -131,7 +185,7 @@ def settle(work: Work, plan: BuildPlan, tree: Tree, by: str, because: str = "") 
                 "plan": plan.model_dump(mode="json"),
             }
         ),
-        _planned(plan, work.release, by, because, planned),
+        _planned(plan, work.release, because, planned),
     )
 
 
@@ -268,9 +322,9 @@ def _store(work: Work, release: Release, made_of: Source, planned: Planned) -> N
     work.job = adapters().jobs.change(work.job, plans=(*before, planned), **({"error": None} if before else {}))
 
 
-def _planned(plan: BuildPlan, release: Release, by: Any, because: str, planned: compose.Plan) -> Planned:
+def _planned(plan: BuildPlan, release: Release, because: str, planned: compose.Plan) -> Planned:
     return Planned(
-        by=by,
+        by="model" if plan.tokens_used else "rules",
         commit=release.commit or "",
         kind=plan.kind,
         stack=plan.stack,

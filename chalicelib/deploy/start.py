@@ -202,6 +202,7 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
         kind=kind,
         previous_release=service.release,
         from_repository=service.repository is not None and kind in _FETCHES,
+        repairs=service.deploy_method == "ai" and kind in _FETCHES and kind != "plan",
         fence=panel.services.next_fence(service.id, int(moment.timestamp() * 1000)),
         requested_by=caller.token_id,
         created_at=timestamp(moment),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.commands import kit
-from chalicelib.deploy import drafting, repositories, start
+from chalicelib.deploy import drafting, pushes, repositories, start
 from chalicelib.deploy.logins import closed_to, explained, has_pulled, will_pull
 from chalicelib.deploy.work import POLL_SECONDS, WAIT_SECONDS, Work
 from chalicelib.domain import compose
@@ -202,6 +202,7 @@ def record(work: Work) -> str:
     adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
     if service.repository:
         _forget_images(work)
+        pushes.follow(service.id)
     return "done"
 
 
@@ -309,6 +310,7 @@ STEPS: dict[str, Callable[..., str]] = {
     "Record": record,
     "RecordPlan": record_plan,
     "RollBack": roll_back,
+    "Repair": repositories.repair,
     "RecordFailure": record_failure,
     "RecordRollBackFailure": record_roll_back_failure,
     "Remove": remove,
@@ -534,3 +536,5 @@ def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) ->
         promised=drafting.amount_of(adapters().services.release(service.id, service.release or release.number)),
     )
     adapters().slots.give_back(job.host_id, job.id)
+    if service.repository:
+        pushes.follow(service.id)

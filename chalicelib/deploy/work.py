@@ -67,6 +67,11 @@ class Work:
     def release(self) -> Release:
         return self._pair[1]
 
+    @property
+    def is_ai(self) -> bool:
+        """Whether a model may be asked how its repository is run."""
+        return self.service.deploy_method == "ai"
+
     @cached_property
     def host(self) -> Host:
         return adapters().hosts.get(self.job.host_id)
@@ -210,8 +215,8 @@ def _begin(job: Job, step: str, previous_ended: str) -> Job:
                 step,
                 previous_ended or None,
                 up_began=step in _UP,
-                keep_error=step in _ENDINGS,
-                after_failure=step in _AFTER_FAILURE or (step == "RecordFailure" and not job.up_began),
+                keep_error=step in _ENDINGS or step == "Repair",
+                after_failure=step in _AFTER_FAILURE or (step in ("RecordFailure", "Repair") and not job.up_began),
             )
         except Lost:  # somebody asked to cancel it in between
             job = adapters().jobs.get(job.id)

@@ -64,6 +64,7 @@ class Job(Noun):
     requested_by: str = ""
     placement: str = ""
     from_repository: bool = False  # its release is made of a repository that is yet to be fetched
+    repairs: bool = False  # a model may mend its plan when that fails
     commit: str | None = None  # the one to fetch, where it shall not be the newest
     plans: tuple[Planned, ...] = ()  # the first, and one for each repair
     resumed: int = 0  # how often a one-machine engine that lost its executions began it again
