@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,24 @@ class Settings:
     build_memory_mb: int = 2048
     requests_per_minute: int = 600  # of one token, unless it has a limit of its own; 0: no limit
     audit_days: int = 365
+    ai_provider: str = ""  # bedrock, openai (or whatever speaks as it does), or none: plans are the rules' alone
+    ai_model: str = ""
+    ai_base_url: str = ""
+    ai_key: str = field(default="", repr=False)
+    ai_key_sealed: str = field(default="", repr=False)  # the key as `infra.seal_key` prints it, in place of ai_key
+    ai_timeout_seconds: int = 60
+    ai_max_rounds: int = 3  # repairs of one deploy
+    ai_max_tokens: int = 60_000  # asked and answered, in one deploy
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raise `ValueError`, naming the variable, where a number is not one."""
         given: dict[str, str | int] = {}
-        for name, field in cls.__dataclass_fields__.items():
+        for name, setting in cls.__dataclass_fields__.items():
             variable = f"SLIPWAY_{name.upper()}"
             if variable in environment:
-                given[name] = _number(variable, environment[variable]) if field.type is int else environment[variable]
+                text = environment[variable]
+                given[name] = _number(variable, text) if setting.type is int else text
         return cls(**given)  # type: ignore[arg-type]
 
     @property

@@ -160,6 +160,12 @@ class CannotPlan(SlipwayError):
     code = "cannot_plan"
 
 
+class ModelFailed(SlipwayError):
+    """A model gave no answer that can be used. No caller sees it: the plan stays what the rules say."""
+
+    code = "model_failed"
+
+
 class ImageUnavailable(SlipwayError):
     """An image could not be pulled."""
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib.domain.compose.ports import HIGHEST_PORT, NOT_HTTP
 from chalicelib.domain.compose.read import read
+from chalicelib.domain.dockerfile import Instruction
+from chalicelib.domain.dockerfile import read as read_dockerfile
 from chalicelib.domain.planning.tree import Tree
 
 COMPOSE_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -18,31 +18,8 @@ _NEEDS_BUILDKIT = re.compile(
 _LAST_PORT = re.compile(r"(\d{1,5})(?:/tcp)?$", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Instruction:
-    line: int
-    word: str
-    rest: str
-
-
-def instructions(text: str) -> Iterator[Instruction]:
-    """A Dockerfile's instructions with their continued lines joined; comments are left out."""
-    joined, start = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#") or (joined and not line.strip()):
-            continue
-        start = start or number
-        joined += line.rstrip()
-        if joined.endswith("\\"):
-            joined = joined[:-1] + " "
-            continue
-        if joined.strip():
-            word, _, rest = joined.strip().partition(" ")
-            yield Instruction(start, word.upper(), rest.strip())
-        joined, start = "", 0
-    if joined.strip():
-        word, _, rest = joined.strip().partition(" ")
-        yield Instruction(start, word.upper(), rest.strip())
+def instructions(text: str) -> list[Instruction]:
+    return list(read_dockerfile(text.splitlines()))
 
 
 def exposed(text: str) -> int | None:
@@ -83,11 +60,11 @@ def command(text: str) -> str | None:
 
 
 def needs_buildkit(text: str) -> tuple[str, ...]:
-    """Lines that Docker's older builder does not read."""
+    """Instructions that the hosts' builder does not read."""
     return tuple(
-        f"Dockerfile line {found.line}: this {found.word} needs BuildKit, which the host's builder may lack"
+        f"Dockerfile: {match[0].strip()} needs BuildKit, and builds are made without it; leave it out"
         for found in instructions(text)
-        if _NEEDS_BUILDKIT.match(f"{found.word} {found.rest}")
+        if (match := _NEEDS_BUILDKIT.match(f"{found.word} {found.rest}"))
     )
 
 

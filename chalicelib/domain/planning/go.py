@@ -1,6 +1,7 @@
 """Go: one program of the module, built without cgo where it can be, in an image that holds little else."""
 
 import re
+import shlex
 
 from chalicelib.domain.planning import dockerfile as write
 from chalicelib.domain.planning.build_plan import Given
@@ -56,7 +57,7 @@ def found(tree: Tree, given: Given) -> Found | Unclear | None:
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(build),
+        build=shlex.join(build),
         base_images=(builder, final),
         reasons=runs.reasons,
         health_path=runs.health_path,

@@ -1,6 +1,7 @@
 """Java: what Maven or Gradle packages as one jar that runs by itself, as Spring Boot's does."""
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from chalicelib.domain.planning import dockerfile as write
@@ -82,7 +83,7 @@ def found(tree: Tree, given: Given) -> Found | Unclear | None:
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(build),
+        build=shlex.join(build),
         base_images=(tool.image, final),
         reasons=(
             *runs.reasons,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -217,7 +218,7 @@ def _static(tree: Tree, given: Given, package: _Package, manager: _Manager, fram
         before=[line for line in builder if line] + [""],
         copied=write.copy([f"/app/{folder}/."], "/srv/", stage="build"),
         one_page=framework == "vite",
-        build=" ".join(build),
+        build=shlex.join(build),
         base_images=(image,),
         reasons=(manager.reason, seen, why),
         given=given,
@@ -282,7 +283,7 @@ def _program(tree: Tree, given: Given, package: _Package, manager: _Manager, fra
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(build) or manager.install(all_packages=developing),
+        build=shlex.join(build) or manager.install(all_packages=developing),
         base_images=(image,),
         reasons=(*runs.reasons, *(early if package.installs_with_sources else ()), why),
         health_path=runs.health_path,

@@ -1,6 +1,7 @@
 """PHP: an index.php under Apache, with Composer's packages where there are any."""
 
 import json
+import shlex
 from typing import Any
 
 from chalicelib.domain.planning import dockerfile as write
@@ -64,7 +65,7 @@ def found(tree: Tree, given: Given) -> Found | Unclear | None:
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(given.build) or ("composer install --no-dev" if composer else None),
+        build=shlex.join(given.build) or ("composer install --no-dev" if composer else None),
         base_images=(image, *(("composer:2",) if composer else ())),
         reasons=runs.reasons,
         health_path=runs.health_path,

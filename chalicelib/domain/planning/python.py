@@ -1,6 +1,7 @@
 """Python: pip, poetry, uv and pipenv; Django, FastAPI, Flask, or what a Procfile or a plain script says."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -85,7 +86,7 @@ def _assembled(tree: Tree, given: Given, needs: Packages, app: _App | None, runs
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(given.build) or needs.command,
+        build=shlex.join(given.build) or needs.command,
         base_images=(image,),
         reasons=(*runs.reasons, *added, why),
         health_path=runs.health_path,

@@ -1,6 +1,7 @@
 """Ruby: Rails, Sinatra, or anything that a config.ru starts."""
 
 import re
+import shlex
 
 from chalicelib.domain.planning import dockerfile as write
 from chalicelib.domain.planning.build_plan import Given
@@ -72,7 +73,7 @@ def found(tree: Tree, given: Given) -> Found | Unclear | None:
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(given.build) or "bundle install",
+        build=shlex.join(given.build) or "bundle install",
         base_images=(image,),
         reasons=(*runs.reasons, *health_reasons, why),
         health_path=health,

@@ -1,6 +1,7 @@
 """Rust: one program of a package, its dependencies compiled in a layer of their own."""
 
 import re
+import shlex
 import tomllib
 from typing import Any
 
@@ -64,7 +65,7 @@ def found(tree: Tree, given: Given) -> Found | Unclear | None:
         dockerfile=text,
         port=runs.port,
         start=runs.start.text,
-        build=" ".join(build),
+        build=shlex.join(build),
         base_images=(_BUILDER, _FINAL),
         reasons=runs.reasons,
         health_path=runs.health_path,
