@@ -54,6 +54,7 @@ class Work:
     result: dict[str, Any] = field(default_factory=dict)  # of the detached job that ended in this step
     secrets: list[str] = field(default_factory=list, repr=False)  # further ones that its output must not show
     _remote: "RemoteHost | None" = field(default=None, init=False, repr=False)
+    _planned: dict[int, Source] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _pair(self) -> tuple[Service, Release]:
@@ -113,7 +114,12 @@ class Work:
         self._pair = (service, release)
 
     def source(self, number: int) -> Source:
-        return _source(self.job.service_id, number, len(self.job.plans))
+        if self.job.from_repository and number == self.job.release:
+            # Still changing: each plan of this job makes it anew.
+            if len(self.job.plans) not in self._planned:
+                self._planned[len(self.job.plans)] = drafting.source_of(self.job.service_id, number)
+            return self._planned[len(self.job.plans)]
+        return _source(self.job.service_id, number)
 
     def say(self, message: str) -> None:
         """Show, in the job, what this step waits for."""
@@ -248,8 +254,7 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
     return told
 
 
-# Releases are immutable, but for what their job plans of them, and an unsealed one costs a call to KMS: a warm function
-# keeps a few.
+# Releases are immutable and an unsealed one costs a call to KMS: a warm function keeps a few.
 @lru_cache(maxsize=32)
-def _source(service_id: str, number: int, plans: int) -> Source:  # noqa: ARG001 - part of the key
+def _source(service_id: str, number: int) -> Source:
     return drafting.source_of(service_id, number)

@@ -15,7 +15,10 @@ def images(text: str, **arguments: str) -> tuple[str, ...]:
 
 
 def test_every_stage_is_labelled_and_the_rest_is_as_written() -> None:
-    text = "# syntax=docker/dockerfile:1\nFROM node:20 AS build\nRUN echo a \\\n  # words\n\n  FROM b\nFROM \\\n  busybox:1\nCOPY --from=build /a /b\n"
+    text = (
+        "# syntax=docker/dockerfile:1\nFROM node:20 AS build\nRUN echo a \\\n  # words\n\n  FROM b\n"
+        "FROM \\\n  busybox:1\nCOPY --from=build /a /b\n"
+    )
 
     assert judged(text, {}, LABEL).text.splitlines() == [
         "# syntax=docker/dockerfile:1",
