@@ -35,6 +35,12 @@ class Settings:
     deploy_deadline_seconds: int = 1800
     remove_deadline_seconds: int = 86400
     health_timeout_seconds: int = 120
+    git_allowed_networks: str = ""  # beside the public ones, by commas: "10.1.0.0/16,127.0.0.0/8"; http goes to these
+    git_fetch_timeout_seconds: int = 120
+    max_repository_mb: int = 500
+    build_timeout_seconds: int = 900
+    build_cpu_millis: int = 2000
+    build_memory_mb: int = 2048
     requests_per_minute: int = 600  # of one token, unless it has a limit of its own; 0: no limit
     audit_days: int = 365
     ai_provider: str = ""  # bedrock, openai (or whatever speaks as it does), or none: plans are the rules' alone
@@ -56,6 +62,10 @@ class Settings:
                 text = environment[variable]
                 given[name] = _number(variable, text) if setting.type is int else text
         return cls(**given)  # type: ignore[arg-type]
+
+    @property
+    def git_networks(self) -> list[str]:
+        return [network.strip() for network in self.git_allowed_networks.split(",") if network.strip()]
 
     def url_of(self, name: str) -> str:
         """The address at which the service called `name` answers."""

@@ -108,6 +108,7 @@ class Request:
     content_type: str
     raw_body: bytes
     if_match: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def must_match(self, version: int) -> None:
         """Raise `PreconditionFailed` if the caller wants another version changed than this, the one that was read."""
@@ -311,6 +312,7 @@ def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
         content_type=request.headers.get("content-type", ""),
         raw_body=_raw_body(request),
         if_match=request.headers.get("if-match"),
+        headers=request.headers,
     )
 
 

@@ -40,6 +40,8 @@ _UP = {"Up"}
 _FOLLOWED = {"Upload", "Up", "Health", "Route"}
 # A step polls inside itself this long before the workflow's Wait takes over.
 POLL_SECONDS = 18
+# Short waits on the host notice a cancel soon; most commands end within one.
+WAIT_SECONDS = 2
 _OUTPUT_LINES = 40
 
 
@@ -49,7 +51,10 @@ class Work:
 
     step: str
     job: Job
+    result: dict[str, Any] = field(default_factory=dict)  # of the detached job that ended in this step
+    secrets: list[str] = field(default_factory=list, repr=False)  # further ones that its output must not show
     _remote: "RemoteHost | None" = field(default=None, init=False, repr=False)
+    _planned: dict[int, Source] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _pair(self) -> tuple[Service, Release]:
@@ -62,6 +67,11 @@ class Work:
     @property
     def release(self) -> Release:
         return self._pair[1]
+
+    @property
+    def is_ai(self) -> bool:
+        """Whether a model may be asked how its repository is run."""
+        return self.service.deploy_method == "ai"
 
     @cached_property
     def host(self) -> Host:
@@ -87,7 +97,8 @@ class Work:
         numbers = {self.job.release, service.release} - {0}
         sources = [self.source(number) for number in sorted(numbers)]
         secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
-        return Redactor([*secrets, *(login["password"] for login in self.logins.values())])
+        secrets += [secret for source in sources for secret in source.credentials.secrets()]
+        return Redactor([*secrets, *self.secrets, *(login["password"] for login in self.logins.values())])
 
     @cached_property
     def logins(self) -> dict[str, kit.Login]:
@@ -98,7 +109,16 @@ class Work:
         """What was found out of the release while it was brought up."""
         self._pair = (self.service, adapters().services.change_release(self.release, **changes))
 
+    def settled(self, service: Service, release: Release) -> None:
+        """What its repository made of the release."""
+        self._pair = (service, release)
+
     def source(self, number: int) -> Source:
+        if self.job.from_repository and number == self.job.release:
+            # Still changing: each plan of this job makes it anew.
+            if len(self.job.plans) not in self._planned:
+                self._planned[len(self.job.plans)] = drafting.source_of(self.job.service_id, number)
+            return self._planned[len(self.job.plans)]
         return _source(self.job.service_id, number)
 
     def say(self, message: str) -> None:
@@ -122,6 +142,8 @@ class Work:
         for attempt in range(1, 4):
             # What ran when the engine was lost may have been torn down with it: a resumed job tries anew.
             again = f"r{self.job.resumed}-" if self.job.resumed else ""
+            # A repaired plan is other work under the same name.
+            again += f"p{self.job.round}-" if self.job.round and kind != "rollback" else ""
             name = f"{self.job.id}.{kind}.{again}{attempt}"
             answer = self.ask(command(name))
             if answer["state"] != "lost":
@@ -142,6 +164,7 @@ class Work:
                 return "waiting"
             answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
         if answer["state"] == "done" and answer["rc"] == 0:
+            self.result = answer.get("result") or {}
             return "done"
         output = answer.get("output", "").strip()
         last = output.splitlines()[-1] if output else f"exit code {answer.get('rc')}"
@@ -198,8 +221,8 @@ def _begin(job: Job, step: str, previous_ended: str) -> Job:
                 step,
                 previous_ended or None,
                 up_began=step in _UP,
-                keep_error=step in _ENDINGS,
-                after_failure=step in _AFTER_FAILURE or (step == "RecordFailure" and not job.up_began),
+                keep_error=step in _ENDINGS or step == "Repair",
+                after_failure=step in _AFTER_FAILURE or (step in ("RecordFailure", "Repair") and not job.up_began),
             )
         except Lost:  # somebody asked to cancel it in between
             job = adapters().jobs.get(job.id)

@@ -61,13 +61,12 @@ class Credentials(Noun):
 
     token: str | None = None
     deploy_key: str | None = None
-    webhook_secret: str | None = None  # what pushes are signed with
 
     def secrets(self) -> list[str]:
         """Every value that must not be shown, a key's lines one by one: a log holds lines."""
         key = (self.deploy_key or "").splitlines()
         lines = [line for line in key if line and not line.startswith("-----")]
-        return [value for value in (self.token, self.webhook_secret) if value] + lines
+        return [*([self.token] if self.token else []), *lines]
 
 
 class Build(Noun):

@@ -391,7 +391,8 @@ _MEANINGS = (
      "{what}: there is none at {url}, or it is private and the git_token given opens it not"),
     (r"not found|returned error: 404|does not exist|not appear to be a git repository|Could not read from remote",
      "{what}: there is none at {url}, or it is private"),
-    (r"Unable to follow redirect|redirect|returned error: 30[1278]", "{what}: {url} redirects elsewhere; give the address it leads to"),
+    (r"Unable to follow redirect|redirect|returned error: 30[1278]",
+     "{what}: {url} redirects elsewhere; give the address it leads to"),
 )  # fmt: skip
 _SSH_MEANINGS = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed",

@@ -22,6 +22,7 @@ SETTINGS = {
     "SLIPWAY_EDGE_IMAGE": images.EDGE.reference,
     "SLIPWAY_EDGE_HTTP_PORT": "80",
     "SLIPWAY_HEALTH_TIMEOUT_SECONDS": "20",
+    "SLIPWAY_GIT_ALLOWED_NETWORKS": "10.77.0.0/16",
 }
 Value = TypeVar("Value")
 _OVER = {"succeeded", "failed", "cancelled"}
@@ -133,6 +134,13 @@ class Client:
     def create(self, name: str, compose: str, **more: Any) -> Any:
         """A service from a compose text, and the job that deploys it."""
         wanted = {"customer_id": self._plane.customer_id, "deploy_method": "compose", "compose": compose}
+        made = self.post("services", {"name": name, **wanted, **more})
+        self.made.append(made["id"])
+        return made
+
+    def create_from(self, name: str, git_url: str, **more: Any) -> Any:
+        """A service from a repository, and the job that deploys it."""
+        wanted = {"customer_id": self._plane.customer_id, "deploy_method": "git", "git_url": git_url}
         made = self.post("services", {"name": name, **wanted, **more})
         self.made.append(made["id"])
         return made

@@ -94,6 +94,13 @@ def plan(
     )
 
 
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raise ValidationFailed for names and values that no container can be given."""
+    verdict = Verdict()
+    check_names(variables, verdict)
+    verdict.settle()
+
+
 def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
     labels = {name: value for name, value in service["labels"].items() if name != "slipway.release"}
     return {**service, "labels": labels}
@@ -110,6 +117,8 @@ __all__ = [
     "PublishedPort",
     "Repository",
     "Routed",
+    "check_variables",
     "judge",
     "plan",
+    "read",
 ]
