@@ -300,6 +300,18 @@ def test_a_dockerfile_of_the_models_own_is_changed_as_a_whole(standing_in: Named
     assert '- "8001"' in moved.compose
 
 
+def test_what_a_model_wrote_with_an_open_quote_is_repaired_all_the_same(standing_in: Named) -> None:
+    written = GOOD_DOCKERFILE.replace('["python", "-m", "library"]', "python -c 'it\\''s")
+    _, model = standing_in([{"dockerfile": written}, {"port": 8001}])
+    tree = trees.tree_of("python-flask-pip")
+
+    first = repair(tree, plan(tree), "x", 1, model)
+    second = repair(tree, first, "x", 2, model)
+
+    assert first.dockerfile == written
+    assert (second.dockerfile, second.port) == (written, 8001)
+
+
 def test_a_compose_file_may_be_repaired_within_the_policy(standing_in: Named) -> None:
     text = "services:\n  web:\n    build: .\n    expose: [8083]\n"
     _, model = standing_in([{"compose": text}])

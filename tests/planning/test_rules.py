@@ -2,16 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chalicelib.domain.errors import CannotPlan, ValidationFailed
 from chalicelib.domain.planning import DOCKERFILE, WANTED, BuildPlan, Given, Tree, plan
 from tests.planning import trees
 from tests.planning.expected import PLANS, UNPLANNED
-
-NODE = {"package.json": "{}", "server.js": ""}
 
 
 def tree(**texts: str) -> Tree:
@@ -121,9 +122,9 @@ def test_a_compose_file_that_is_no_yaml_is_refused_with_its_line() -> None:
 
 
 def test_what_is_given_is_not_looked_for() -> None:
-    given = Given(port=9001, health_path="/well", start=("python", "shop.py", "--quiet now"))
+    told = Given(port=9001, health_path="/well", start=("python", "shop.py", "--quiet now"))
 
-    planned = plan(trees.tree_of("python-flask-pip"), given=given)
+    planned = plan(trees.tree_of("python-flask-pip"), given=told)
 
     assert (planned.port, planned.health_path) == (9001, "/well")
     assert 'CMD ["python", "shop.py", "--quiet now"]' in (planned.dockerfile or "")
@@ -328,3 +329,48 @@ def _lines(planned: BuildPlan) -> list[str]:
 
 def _instructions(planned: BuildPlan) -> list[str]:
     return [line.split(maxsplit=1)[0] for line in _lines(planned)]
+
+
+_NAMES = sorted({Path(name).name for repository in trees.names() for name in trees.tree_of(repository).files})
+_WORDS = st.sampled_from(
+    [
+        "\n",
+        "\r",
+        '"',
+        "'",
+        "\\",
+        "$PORT",
+        "`",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        ":",
+        "#",
+        "flask",
+        "web: ",
+        "FROM x",
+        "USER root",
+    ]
+)
+_TEXT = st.lists(st.one_of(_WORDS, st.text(max_size=8)), max_size=30).map("".join)
+_OURS = st.sampled_from([text for name in trees.names() for text in trees.tree_of(name).texts.values()])
+_DAMAGED = st.tuples(_OURS, _TEXT, st.integers(0, 400)).map(
+    lambda told: told[0][: told[2]] + told[1] + told[0][told[2] :]
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(_NAMES), st.one_of(_DAMAGED, _OURS, _TEXT), min_size=1, max_size=6))
+def test_whatever_a_repository_holds_there_is_a_plan_or_one_clear_error(texts: dict[str, str]) -> None:
+    try:
+        planned = plan(Tree(files=tuple(sorted(texts)), texts=texts))
+    except (CannotPlan, ValidationFailed):
+        return
+
+    known = {"FROM", "ENV", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "CMD"}
+    if planned.dockerfile:
+        assert set(_instructions(planned)) <= known
+        assert "\r" not in planned.dockerfile
+        assert [line for line in _lines(planned) if line.startswith("USER")] in (["USER 10001:10001"], ["USER 33:33"])

@@ -133,7 +133,7 @@ def _borne_out(field: str, value: Any, tree: Tree, before: BuildPlan) -> bool:
         return any(re.search(rf"(?<!\d){value}(?!\d)", text, re.ASCII) for text in said)
     if field == "health_path":
         return len(value) > 1 and any(re.search(rf"[\"'`]{re.escape(value)}[\"'`]", text) for text in said)
-    same_program = shlex.split(before.start_command or "")[:1] == [value[0]]
+    same_program = _words(before.start_command, None)[:1] == value[:1]
     return same_program and len(value) == 2 and value[1] in tree.names  # noqa: PLR2004 a program and a file of the repository
 
 
@@ -176,7 +176,12 @@ def _kept(before: BuildPlan, usual: BuildPlan) -> Given:
 
 
 def _words(text: str | None, usual: str | None) -> tuple[str, ...]:
-    return tuple(shlex.split(text)) if text and text != usual else ()
+    if not text or text == usual:
+        return ()
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:  # from a Dockerfile that a model wrote: no words of ours
+        return ()
 
 
 def _rerouted(proposal: Proposal, before: BuildPlan, decided: dict[str, Any]) -> BuildPlan:
