@@ -23,6 +23,7 @@ SETTINGS = {
     "SLIPWAY_EDGE_HTTP_PORT": "80",
     "SLIPWAY_HEALTH_TIMEOUT_SECONDS": "20",
     "SLIPWAY_GIT_ALLOWED_NETWORKS": "10.77.0.0/16",
+    "SLIPWAY_BUILD_TIMEOUT_SECONDS": "5",
 }
 Value = TypeVar("Value")
 _OVER = {"succeeded", "failed", "cancelled"}

@@ -26,6 +26,7 @@ class WantedLimits(WireIn):
 class WantedRepository(WireIn):
     """What is deployed from a repository, and what opens it."""
 
+    git_url: str | None = None
     git_branch: Branch | None = None
     git_commit: Commit | None = None
     git_path: Folder | None = None
@@ -42,7 +43,7 @@ class WantedRepository(WireIn):
         """What was named of the repository, as `Repository` has it."""
         named = {"branch": "git_branch", "commit": "git_commit"}
         found = {name: getattr(self, field) for name, field in named.items() if field in self.model_fields_set}
-        given = {"path": self.git_path, "submodules": self.git_submodules}
+        given = {"url": self.git_url, "path": self.git_path, "submodules": self.git_submodules}
         return found | {name: value for name, value in given.items() if value is not None}
 
 

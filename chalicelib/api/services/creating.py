@@ -22,7 +22,7 @@ from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
 
-_OF_REPOSITORIES = tuple(WantedRepository.model_fields)
+_OF_REPOSITORIES = tuple(field for field in WantedRepository.model_fields if field != "git_url")
 
 
 class CreateService(WantedRepository):
@@ -31,7 +31,6 @@ class CreateService(WantedRepository):
     deploy_method: Literal["template", "compose", "git", "ai"]
     template_id: Id | None = None
     compose: str | None = None
-    git_url: str | None = None
     ai_url: str | None = None
     variables: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=500)
     secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
@@ -89,7 +88,7 @@ def create_service(request: Request) -> Answer:
             template=template,
             wish=Wish(wanted.host_id, wanted.host_labels),
             limits=wanted.limits.to_limits() if wanted.limits else Limits(),
-            repository=Repository(url=url, **wanted.sources()) if url else None,
+            repository=Repository(**{**wanted.sources(), "url": url}) if url else None,
             credentials=credentials,
         ),
         request.caller,
