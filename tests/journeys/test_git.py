@@ -5,11 +5,13 @@ import hmac
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import requests
 
+from infra.local import images
 from tests.journeys.conftest import DockerHost
 from tests.journeys.plane import Client, Plane, eventually
 from tests.lab import bases
@@ -162,7 +164,8 @@ def pushed(plane: Plane, hook: Mapping[str, Any], commit: str, delivery: str) ->
 def test_a_repository_of_each_kind_is_built_and_answers(
     admin: Client, host: DockerHost, git: GitServer, name: str
 ) -> None:
-    host.lab.load(*bases.ALL)
+    # What compose-built runs beside what it builds.
+    host.lab.load(*bases.ALL, replace(images.DEMO, reference="redis:7"))
     repository = fixture_of(git, name)
 
     made = admin.create_from(name, repository.url, host_id=host.id)
@@ -185,7 +188,7 @@ def bad(git: GitServer) -> Mapping[str, Repository]:
     made["module"].submodule("lib", "file:///etc", commit)
     made["metadata"].commit(GOOD)
     made["metadata"].submodule("lib", "http://169.254.169.254/latest", commit)
-    made["large"].commit({**GOOD, "data": bytes(600 << 20)})
+    made["large"].commit({**GOOD, "data": bytes(120 << 20)})
     made["endless"].commit({**GOOD, "Dockerfile": "FROM busybox:1\nRUN sleep 1000\n"})
     made["broken"].commit({**GOOD, "Dockerfile": "FROM busybox:1\nRUN echo the build says why; exit 7\n"})
     made["unclear"].commit({"notes.md": "nothing to run here"})
@@ -208,12 +211,12 @@ NO_COMMIT = "1" * 40
         ("empty", {}, "repository_unavailable", "it has no branch main"),
         ("broken", {"git_branch": "nowhere"}, "repository_unavailable", "it has no branch nowhere"),
         ("broken", {"git_commit": NO_COMMIT}, "repository_unavailable", f"it has no commit {NO_COMMIT}"),
-        ("large", {}, "repository_refused", "larger than the 500 MB"),
+        ("large", {}, "repository_refused", "larger than the 100 MB"),
         ("module", {}, "repository_refused", "submodule lib: only https:// and ssh://"),
         ("metadata", {}, "repository_refused", "submodule lib: its host is a link-local, metadata"),
         ("unclear", {}, "cannot_plan", "nothing says how this is run"),
         ("broken", {}, "build_failed", "returned a non-zero code: 7"),
-        ("endless", {}, "build_failed", "the build did not end within 5 s"),
+        ("endless", {}, "build_failed", "the build did not end within 20 s"),
         ("elsewhere", {}, "unhealthy", "nothing listens on port 8000 of web; it listens on"),
         ("alone", {}, "unhealthy", "which nobody outside of its container reaches"),
     ],
