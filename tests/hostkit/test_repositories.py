@@ -314,3 +314,30 @@ def test_what_a_container_listens_on_is_seen(service: Deployed) -> None:
     assert [{"port": found["port"], "any": found["ip"] in ("0.0.0.0", "::")} for found in seen["web"]] == [
         {"port": 8000, "any": True}
     ]
+
+
+def test_a_deploy_key_opens_a_repository_over_ssh_and_its_host_key_is_held_to(
+    service: Deployed, lab: Lab, lab_host: LabHost
+) -> None:
+    """The lab host is its own git server here: its sshd, and a repository in its user's home."""
+    folder = f"/home/{lab_host.user}/over-ssh.git"
+    bare = ("git", "-c", "init.defaultBranch=main", "init", "--quiet", "--bare", folder)
+    lab_host.exec(*bare, user=lab_host.user)
+    typed = (
+        f"set -e; cd $(mktemp -d); git init -q -b main; echo library >over.txt; git add .;"
+        f" git -c user.name=a -c user.email=a@example.com commit -q -m x; git push -q {folder} main"
+    )
+    lab_host.exec("sh", "-c", typed, user=lab_host.user)
+    url = f"ssh://{lab_host.user}@{lab_host.address}{folder}"
+
+    with pytest.raises(RepositoryUnavailable, match="refused the git_deploy_key"):
+        fetched(service, url)
+    result = fetched(service, url, deploy_key=lab_host.private_key)
+    assert tree(service)["texts"] == {"over.txt": "library\n"}
+    assert result["known_hosts"].startswith(f"{lab_host.address} ssh-")
+    assert fetched(service, url, deploy_key=lab_host.private_key, known_hosts=result["known_hosts"])
+    other = result["known_hosts"].split()[:2]
+    changed = " ".join([*other, lab_host.public_key.split()[1]]) + "\n"
+    with pytest.raises(RepositoryUnavailable, match="another key"):
+        fetched(service, url, deploy_key=lab_host.private_key, known_hosts=changed)
+    lab_host.exec("rm", "-rf", folder)
