@@ -109,6 +109,7 @@ class Request:
     raw_body: bytes
     if_match: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    authorization: str | None = None
 
     def must_match(self, version: int) -> None:
         """Raise `PreconditionFailed` if the caller wants another version changed than this, the one that was read."""
@@ -313,6 +314,7 @@ def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
         raw_body=_raw_body(request),
         if_match=request.headers.get("if-match"),
         headers=request.headers,
+        authorization=request.headers.get("authorization"),
     )
 
 

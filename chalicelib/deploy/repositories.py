@@ -106,7 +106,6 @@ def build(work: Work) -> str:
     images = {image for one in made_of.builds for image in one.images}
     closed = sorted(closed_to(work.job.customer_id, images))
     logins = logins_for(work.job.customer_id, images)
-    work.secrets += [login["password"] for login in logins.values()]
     will_pull(work.job.customer_id, images, logins)
     outcome = work.detached(
         "build",

@@ -13,6 +13,7 @@ from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
+from chalicelib.live import kept
 from chalicelib.store.records import attributes
 from chalicelib.store.table import put
 from tests.deploy.fakes import FakeHost, resolved, running
@@ -511,3 +512,16 @@ def test_a_stop_that_fails_is_raised_and_frees_the_service(panel: Panel, host: F
 
 def test_a_step_for_every_name(panel: Panel) -> None:
     assert set(GOOD_WAY) < set(STEPS)
+
+
+def test_what_a_job_printed_is_kept_without_secrets(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = {"state": "done", "rc": 0, "output": "Container app Started\nwith canary-secret\n"}
+
+    walk(job, "Up")
+    walk(job, "Up")
+
+    entries, truncated = kept.output_entries(job.id)
+    assert [entry["message"] for entry in entries] == ["Container app Started", "with [redacted]"]
+    assert not truncated
