@@ -3,7 +3,7 @@ PORT ?= 8000
 STATE ?= .state
 PY = .venv/bin/python
 
-.PHONY: help install run test test-dry test-rooms test-wet lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live
+.PHONY: help install run test test-dry test-rooms test-wet test-long lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live bench-git
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,10 +20,13 @@ test-dry:  ## the rooms that do nothing but think: seconds
 	@$(PY) -m pytest tests/domain tests/commands tests/architecture
 
 test-rooms:  ## the others, against emulators and an sshd in the process: a minute
-	@$(PY) -m pytest -m "not lab and not docker" --ignore tests/domain --ignore tests/commands --ignore tests/architecture
+	@$(PY) -m pytest -m "not lab and not docker and not long" --ignore tests/domain --ignore tests/commands --ignore tests/architecture
 
 test-wet:  ## the tests on real Docker hosts
-	@$(PY) -m pytest -m "lab or docker"
+	@$(PY) -m pytest -m "(lab or docker) and not long"
+
+test-long:  ## the journeys that take minutes, apart from the others
+	@$(PY) -m pytest -m long
 
 lint: install  ## format, style, types, import rules, the workflow's grammar
 	@.venv/bin/ruff format --check --quiet . || { echo "make format puts these right:"; .venv/bin/ruff format --check .; }
@@ -39,7 +42,7 @@ format:  ## put format and import order right
 clean-lab:  ## end lab hosts that a killed test run left behind
 	@$(PY) -m tests.lab down
 
-bench: bench-import bench-api bench-lists bench-placement bench-deploy bench-deploys bench-live  ## every bench, one after the other
+bench: bench-import bench-api bench-lists bench-placement bench-deploy bench-deploys bench-live bench-git  ## every bench, one after the other
 
 bench-deploy: install  ## a deploy through the API against `docker compose up -d --wait` over SSH, on a lab host
 	@$(PY) -m bench.deploy
@@ -61,3 +64,6 @@ bench-live: install  ## live logs: how late, how many lines, what watching costs
 
 bench-deploys: install  ## 16 deploys at once on a lab host against 16 times `docker compose up -d`
 	@$(PY) -m bench.many_deploys
+
+bench-git: install  ## a redeploy from a repository against `git fetch && docker compose up -d --build --wait` on the host
+	@$(PY) -m bench.git_deploy

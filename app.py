@@ -4,7 +4,7 @@ import logging
 
 from chalice import Chalice
 
-from chalicelib.api import accounts, agent, audit, health, hosts, jobs, openapi, registries, templates
+from chalicelib.api import accounts, agent, audit, health, hosts, jobs, openapi, registries, templates, webhooks
 from chalicelib.api.http import in_our_shape
 from chalicelib.api.services import changing, creating, history, lifecycle, listing, logs, showing
 from chalicelib.api.sockets import sockets
@@ -16,7 +16,7 @@ logging.getLogger("slipway").setLevel(logging.INFO)
 app.register_middleware(in_our_shape, "http")
 
 _services = (listing, creating, showing, changing, lifecycle, history, logs)
-for room in (*_services, jobs, hosts, accounts, registries, templates, audit, agent, health, openapi):
+for room in (*_services, webhooks, jobs, hosts, accounts, registries, templates, audit, agent, health, openapi):
     app.register_blueprint(room.routes, url_prefix="/api")
 app.register_blueprint(functions)
 app.register_blueprint(sockets)

@@ -115,7 +115,7 @@ def run(panel: Panel, host: LabHost, host_id: str, blocks: int, rounds: int) -> 
     measured = Measured()
     customer = panel.post("customers", {"name": "Bench"})["id"]
     wanted = {"customer_id": customer, "host_id": host_id, "deploy_method": "compose", "compose": _COMPOSE}
-    with _typist(host) as typist:
+    with typing_on(host) as typist:
         typist.type(f"mkdir -p typed && cat > typed/compose.yaml <<'END'\n{_COMPOSE}END")
         turns: tuple[Callable[[Measured], None], ...] = (
             lambda kept: kept.waited.append(_typed(typist, host, "--wait")),
@@ -223,7 +223,7 @@ def _status(address: str, port: int, host: str) -> int | None:
 
 
 @contextmanager
-def _typist(host: LabHost) -> Iterator[Typist]:
+def typing_on(host: LabHost) -> Iterator[Typist]:
     connection = socket.create_connection((host.address, host.port), 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     transport = paramiko.Transport(connection)

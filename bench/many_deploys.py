@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.deploy import Typist, _typist, ground
+from bench.deploy import Typist, ground, typing_on
 from bench.figures import Spread, machine, table
 from bench.plane import BenchError, Panel
 from chalicelib.domain.words import parse_time
@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--deploys", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    with ground(_SETTINGS) as (panel, host, host_id), _typist(host) as typist:
+    with ground(_SETTINGS) as (panel, host, host_id), typing_on(host) as typist:
         print(machine(), flush=True)
         customer = panel.post("customers", {"name": "Bench"})["id"]
         wanted = {"customer_id": customer, "host_id": host_id, "deploy_method": "compose", "compose": _COMPOSE}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,22 @@ class Settings:
     deploy_deadline_seconds: int = 1800
     remove_deadline_seconds: int = 86400
     health_timeout_seconds: int = 120
+    git_allowed_networks: str = ""  # beside the public ones, by commas: "10.1.0.0/16,127.0.0.0/8"; http goes to these
+    git_fetch_timeout_seconds: int = 120
+    max_repository_mb: int = 500
+    build_timeout_seconds: int = 900
+    build_cpu_millis: int = 2000
+    build_memory_mb: int = 2048
     requests_per_minute: int = 600  # of one token, unless it has a limit of its own; 0: no limit
     audit_days: int = 365
+    ai_provider: str = ""  # bedrock, openai (or whatever speaks as it does), or none: plans are the rules' alone
+    ai_model: str = ""
+    ai_base_url: str = ""
+    ai_key: str = field(default="", repr=False)
+    ai_key_sealed: str = field(default="", repr=False)  # the key as `infra.seal_key` prints it, in place of ai_key
+    ai_timeout_seconds: int = 60
+    ai_max_rounds: int = 3  # repairs of one deploy
+    ai_max_tokens: int = 60_000  # asked and answered, in one deploy
     public_url: str = ""  # where this API answers; "" : hosts are given no agent
     websocket_url: str = ""  # the same for WebSockets: wss://…
     websocket_endpoint: str = ""  # of API Gateway's @connections
@@ -49,11 +63,16 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Raise `ValueError`, naming the variable, where a number is not one."""
         given: dict[str, str | int] = {}
-        for name, field in cls.__dataclass_fields__.items():
+        for name, setting in cls.__dataclass_fields__.items():
             variable = f"SLIPWAY_{name.upper()}"
             if variable in environment:
-                given[name] = _number(variable, environment[variable]) if field.type is int else environment[variable]
+                text = environment[variable]
+                given[name] = _number(variable, text) if setting.type is int else text
         return cls(**given)  # type: ignore[arg-type]
+
+    @property
+    def git_networks(self) -> list[str]:
+        return [network.strip() for network in self.git_allowed_networks.split(",") if network.strip()]
 
     def url_of(self, name: str) -> str:
         """The address at which the service called `name` answers."""

@@ -26,6 +26,7 @@ from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
 from chalicelib.store.templates import TemplateStore
 from chalicelib.store.tickets import TicketStore
+from chalicelib.store.webhooks import WebhookStore
 
 if TYPE_CHECKING:
     from chalicelib.ssh import RemoteHost
@@ -83,6 +84,10 @@ class Adapters:
     @cached_property
     def registries(self) -> RegistryStore:
         return RegistryStore(self.table)
+
+    @cached_property
+    def webhooks(self) -> WebhookStore:
+        return WebhookStore(self.table)
 
     @cached_property
     def templates(self) -> TemplateStore:

@@ -47,6 +47,7 @@ STATUS: dict[type[SlipwayError], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.ValidationFailed: 422,
+    errors.CannotPlan: 422,
     errors.UpgradeRequired: 426,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
@@ -107,6 +108,7 @@ class Request:
     content_type: str
     raw_body: bytes
     if_match: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     authorization: str | None = None
 
     def must_match(self, version: int) -> None:
@@ -311,6 +313,7 @@ def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
         content_type=request.headers.get("content-type", ""),
         raw_body=_raw_body(request),
         if_match=request.headers.get("if-match"),
+        headers=request.headers,
         authorization=request.headers.get("authorization"),
     )
 

@@ -10,7 +10,7 @@ from chalicelib.api.auth import must_see
 from chalicelib.api.follow import Cursor, upgrade
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.domain.errors import Conflict, Unavailable, UpgradeRequired
-from chalicelib.domain.job import Job
+from chalicelib.domain.job import Job, Planned
 from chalicelib.domain.panel import Caller
 from chalicelib.live import kept
 from chalicelib.wiring import adapters
@@ -18,7 +18,7 @@ from chalicelib.wiring import adapters
 routes = Routes(__name__)
 
 _POLL_SECONDS = 0.2
-_CANCELLABLE = ("deploy", "redeploy", "rollback")
+_CANCELLABLE = ("deploy", "redeploy", "rollback", "plan")
 
 
 class WaitForJob(WireIn):
@@ -100,11 +100,32 @@ def _view(job: Job) -> views.Job:
             )
             for name, step in sorted(job.steps.items(), key=lambda pair: pair[1].started_at)
         ],
+        plan=_plan_view(job.plans[-1]) if job.plans else None,
+        plans=[_plan_view(plan) for plan in job.plans],
         cancel_requested=job.cancel_requested,
         created_at=job.created_at,
         started_at=job.started_at,
         ended_at=job.ended_at,
         deadline=job.deadline,
+    )
+
+
+def _plan_view(plan: Planned) -> views.JobPlan:
+    return views.JobPlan(
+        by=plan.by,
+        commit=plan.commit,
+        kind=plan.kind,
+        stack=plan.stack,
+        reasons=list(plan.reasons),
+        warnings=list(plan.warnings),
+        port=plan.port,
+        health_path=plan.health_path,
+        build_command=plan.build_command,
+        start_command=plan.start_command,
+        base_images=list(plan.base_images),
+        dockerfile=plan.dockerfile,
+        compose=plan.compose,
+        because=plan.because,
     )
 
 

@@ -59,6 +59,7 @@ another customer is answered as what does not exist. Fields may be added to answ
 does not know. A body has at most %d bytes."""
 _TAGS: Final = {
     "services": "What customers run",
+    "webhooks": "Pushes, as repositories' hosts tell of them",
     "jobs": "What a deploy did, is doing, and how to stop it",
     "hosts": "The Docker hosts that services run on",
     "customers": "Who services belong to",

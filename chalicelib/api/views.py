@@ -95,6 +95,17 @@ class ServicePage(Page):
     data: list[ServiceRow]
 
 
+class RepositoryView(TypedDict):
+    """Where it is deployed from; whether there are credentials, never which. `commit`: the one asked for."""
+
+    url: str
+    branch: str | None
+    commit: str | None
+    path: str
+    submodules: bool
+    has_credentials: bool
+
+
 class Service(TypedDict):
     """Secrets among `variables` are shown as `********`. `release` is the one that runs."""
 
@@ -107,6 +118,8 @@ class Service(TypedDict):
     host_id: str
     template: str | None
     deploy_method: DeployMethod
+    repository: RepositoryView | None
+    commit: str | None
     compose: str
     variables: dict[str, str]
     custom_domains: list[str]
@@ -186,12 +199,45 @@ class Plan(TypedDict):
     warnings: list[Finding]
 
 
+class Planning(TypedDict):
+    """A repository is being planned; `deploy_job_id` is the job that will have the plan."""
+
+    name: str
+    deploy_job_id: str
+    message: str
+
+
+class WebhookPaths(TypedDict):
+    """Where each kind of host sends its pushes to."""
+
+    github: str
+    gitlab: str
+    gitea: str
+
+
+class Webhook(TypedDict):
+    """`secret` is told once. GitHub and Gitea sign with it; GitLab sends it as its secret token."""
+
+    secret: str
+    paths: WebhookPaths
+
+
+class Pushed(TypedDict):
+    """`deploy_job_id`: the job that deploys it, or the one after which another will."""
+
+    deploys: bool
+    deploy_job_id: str | None
+    message: str
+
+
 class Release(TypedDict):
     number: int
     state: Literal["pending", "good", "failed"]
     running: bool
     images: list[str]
     digests: list[str]
+    commit: str | None
+    reasons: list[str]
     job_id: str
     created_at: Time
 
@@ -301,7 +347,31 @@ class JobError(TypedDict):
     step: NotRequired[str | None]
 
 
+class JobPlan(TypedDict):
+    """How a repository is built and run, by which commit, and what was seen that says so.
+
+    `because` is the failure that the plan is to mend.
+    """
+
+    by: Literal["rules", "model"]
+    commit: str
+    kind: str
+    stack: str
+    reasons: list[str]
+    warnings: list[str]
+    port: int | None
+    health_path: str | None
+    build_command: str | None
+    start_command: str | None
+    base_images: list[str]
+    dockerfile: str | None
+    compose: str | None
+    because: str
+
+
 class Job(TypedDict):
+    """`plan` is the newest of `plans`, which a job has that deploys from a repository."""
+
     id: str
     service_id: str
     service_name: str
@@ -314,6 +384,8 @@ class Job(TypedDict):
     placement: str | None
     error: JobError | None
     steps: list[JobStep]
+    plan: JobPlan | None
+    plans: list[JobPlan]
     cancel_requested: bool
     created_at: Time
     started_at: Time | None

@@ -17,7 +17,8 @@ class Workflow:
     def start(self, job: Job) -> None:
         """Raise `Unavailable` if Step Functions did not take it."""
         # The same id and input always: AWS compares the text, and answers a repeat with the running execution.
-        text = json.dumps({"job_id": job.id, "kind": job.kind, "last": {"ended_at": "", "outcome": ""}})
+        begun = {"job_id": job.id, "kind": job.kind, "repairs": job.repairs, "last": {"ended_at": "", "outcome": ""}}
+        text = json.dumps(begun)
         try:
             self._states.start_execution(stateMachineArn=self._machine_arn, name=job.id, input=text)
         except ClientError as error:

@@ -40,6 +40,50 @@ class Probe(TypedDict, total=False):
     path: str
 
 
+class Sources(TypedDict):
+    """What is fetched: the branch's newest commit, unless one is named. Nothing of it becomes a word of a command."""
+
+    url: str
+    branch: str | None
+    commit: str | None
+    submodules: bool
+    token: str | None
+    deploy_key: str | None
+    known_hosts: str
+    allowed_networks: list[str]
+    max_mb: int
+    timeout_s: int
+
+
+class Image(TypedDict):
+    """What is built; `ignore` stands in for the context's `.dockerignore`."""
+
+    service: str
+    tag: str
+    context: str
+    dockerfile: str
+    text: str
+    ignore: str | None
+    target: str
+    args: dict[str, str]
+    labels: dict[str, str]
+
+
+class BuildLimits(TypedDict):
+    memory_mb: int
+    cpu_millis: int
+
+
+class Building(TypedDict):
+    """A release's images, what is pulled before, and how much of the host it may take."""
+
+    builds: list[Image]
+    pull: list[str]
+    limits: BuildLimits
+    min_disk_mb: int
+    timeout_s: int
+
+
 class Login(TypedDict):
     username: str
     password: str
@@ -61,8 +105,12 @@ def edge(
     return _verb("edge", image=image, http_port=http_port, https_port=https_port, tls=tls, email=email, pool=pool)
 
 
-def preflight(service: str, *, ports: Sequence[Port], min_disk_mb: int, pool: str, networks: int) -> Command:
-    return _verb("preflight", service=service, ports=list(ports), min_disk_mb=min_disk_mb, pool=pool, networks=networks)
+def preflight(
+    service: str, *, ports: Sequence[Port], min_disk_mb: int, pool: str, networks: int, images: Sequence[str] = ()
+) -> Command:
+    """`images` are looked for, not fetched: those that the host does not have are in the answer."""
+    needs = {"ports": list(ports), "min_disk_mb": min_disk_mb, "pool": pool, "networks": networks}
+    return _verb("preflight", service=service, images=list(images), **needs)
 
 
 def upload(
@@ -115,6 +163,41 @@ def start_pull(
     """`logins` are by registry, `docker.io` for images that name none."""
     asked = {"job": job, "kind": "pull", "release": release, "pull": list(images)}
     return _verb("start", service=service, fence=fence, wait_s=wait_s, registry_auth=logins and dict(logins), **asked)
+
+
+def start_fetch(service: str, fence: int, *, job: str, release: int, sources: Sources, wait_s: float = 20) -> Command:
+    """Credentials go by stdin, as everything does."""
+    asked = {"job": job, "kind": "fetch", "release": release, "git": dict(sources)}
+    return _verb("start", service=service, fence=fence, wait_s=wait_s, **asked)
+
+
+def start_build(
+    service: str,
+    fence: int,
+    *,
+    job: str,
+    release: int,
+    building: Building,
+    logins: Mapping[str, Login] | None = None,
+    wait_s: float = 20,
+) -> Command:
+    """`logins` are for what is pulled first and for what the images begin from."""
+    asked = {"job": job, "kind": "build", "release": release, **building}
+    known = logins and dict(logins)
+    return _verb("start", service=service, fence=fence, wait_s=wait_s, registry_auth=known, **asked)
+
+
+def tree(service: str, *, wanted: Sequence[str], path: str = "", paths: Sequence[str] = ()) -> Command:
+    """What was fetched: every name, and the texts of files called as `wanted`, near to `path`, or lying at `paths`."""
+    return _verb("tree", service=service, wanted=list(wanted), path=path, paths=list(paths))
+
+
+def listening(service: str) -> Command:
+    return _verb("listening", service=service)
+
+
+def forget_images(service: str, fence: int, *, keep: Sequence[str]) -> Command:
+    return _verb("forget_images", service=service, fence=fence, keep=list(keep))
 
 
 def job(name: str, *, wait_s: float = 20, tail_lines: int = 50) -> Command:

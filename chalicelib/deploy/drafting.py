@@ -1,13 +1,18 @@
-"""A release as it would be: what a caller wants, planned, placed and held to the limits. Nothing is stored here."""
+"""A release as it would be: what a caller wants, planned, placed and held to the limits. Nothing is stored here.
+
+What is deployed from a repository is planned by its job, once the repository was fetched. Until then its draft promises
+it one container's limits, and knows no more of it.
+"""
 
 import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
+from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.placement import Amount
 from chalicelib.domain.redaction import looks_secret
@@ -40,6 +45,8 @@ class NewService:
     template: Template | None = None
     wish: Wish = field(default_factory=Wish)
     limits: Limits = field(default_factory=Limits)
+    repository: Repository | None = None
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,13 @@ class Change:
     variables: Mapping[str, str | None] | None = None
     secret_names: tuple[str, ...] = ()
     limits: Limits | None = None
+    repository: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_of_sources(self) -> bool:
+        """Whether other sources are wanted, rather than the same ones run otherwise."""
+        return bool(self.repository)
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         host_id="",
         deploy_method=wanted.deploy_method,
         template=wanted.template.id if wanted.template else None,
+        repository=wanted.repository,
         compose=wanted.compose,
         sealed_variables=b"",
         secret_names=_secret_names(wanted.secret_names, wanted.variables),
@@ -107,6 +122,8 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         secret_names=service.secret_names,
         limits=wanted.limits,
         document={},
+        repository=wanted.repository,
+        credentials=wanted.credentials,
     )
     drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
     _refuse_taken_name(wanted.name)
@@ -119,6 +136,12 @@ def draft_change(service: Service, change: Change) -> Draft:
     if change.compose is not None and service.template:
         message = "its text comes from a template; change its variables, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-template", message)])
+    if (change.repository or change.credentials) and not service.repository:
+        message = "it is not deployed from a repository, so there is no git_ field to change"
+        raise ValidationFailed(message, [finding("git_branch", "no-repository", message)])
+    if change.compose is not None and service.repository:
+        message = "its text comes from its repository; change it there, or deploy a service of your own text"
+        raise ValidationFailed(message, [finding("compose", "from-repository", message)])
     variables = _changed_variables(service, change.variables or {}, change.name or service.name)
     if change.name and change.name != service.name:
         _refuse_taken_name(change.name)
@@ -128,6 +151,8 @@ def draft_change(service: Service, change: Change) -> Draft:
         secret_names=_secret_names((*service.secret_names, *change.secret_names), variables),
         limits=change.limits or service.limits,
         document={},
+        repository=service.repository.model_copy(update=dict(change.repository)) if service.repository else None,
+        credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
     )
     drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
     _refuse_below_use(drafted)
@@ -139,13 +164,22 @@ def draft_change(service: Service, change: Change) -> Draft:
 def placed(drafted: Draft) -> Draft:
     """The draft with a host that has room for it."""
     place = find_place(drafted.need, drafted.wish)
-    changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": drafted.plan.routed is not None}
+    has_url = drafted.plan.routed is not None or drafted.service.repository is not None
+    changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
 
 
+def hidden(drafted: Draft) -> Draft:
+    """The change as the first release of a service of its own, to be planned beside the one that runs."""
+    service = drafted.service.model_copy(
+        update={"id": new_id("svc"), "release": 0, "last_release": 1, "promised": drafted.need, "version": 1}
+    )
+    return replace(drafted, service=service)
+
+
 def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
-    plan = _plan(service, source, number)
-    if service.release:
+    plan = _plan(service, source, number) if source.repository is None else _to_come(source)
+    if service.release and source.repository is None:
         plan = plan.keeping_unchanged(source_of(service.id, service.release).document)
     return Draft(service, plan, source.model_copy(update={"document": plan.document}), name)
 
@@ -154,19 +188,45 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
     # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
     from chalicelib.domain import compose  # noqa: PLC0415
 
-    settings = adapters().settings
     return compose.plan(
         source.compose,
         source.variables,
         service_id=service.id,
         release=release,
         publish_ports=service.publishes_ports,
-        defaults=compose.Defaults(
-            cpu_millis=source.limits.cpu_millis or settings.default_cpu_millis,
-            memory_mb=source.limits.memory_mb or settings.default_memory_mb,
-            pids=settings.default_pids,
-        ),
+        defaults=defaults_of(source),
         expose=(service.expose_service, service.expose_port) if service.expose_port else None,
+    )
+
+
+def defaults_of(source: Source) -> "compose.Defaults":
+    """The limits of a container whose author gave none."""
+    from chalicelib.domain import compose  # noqa: PLC0415 - as above
+
+    settings = adapters().settings
+    return compose.Defaults(
+        cpu_millis=source.limits.cpu_millis or settings.default_cpu_millis,
+        memory_mb=source.limits.memory_mb or settings.default_memory_mb,
+        pids=settings.default_pids,
+    )
+
+
+def _to_come(source: Source) -> "compose.Plan":
+    """What is known before the repository is: the variables' names, and one container's limits."""
+    from chalicelib.domain import compose  # noqa: PLC0415 - as above
+
+    compose.check_variables(source.variables)
+    limits = defaults_of(source)
+    return compose.Plan(
+        document={},
+        images=(),
+        routed=None,
+        published=(),
+        networks=(),
+        cpu_millis=limits.cpu_millis,
+        memory_mb=limits.memory_mb,
+        warnings=(),
+        variables_used=frozenset(),
     )
 
 
@@ -231,6 +291,24 @@ def variables_of(service: Service) -> dict[str, str]:
     """The service's variables, unsealed."""
     values: dict[str, str] = json.loads(adapters().sealer.unseal(service.sealed_variables, service.id))
     return values
+
+
+def credentials_of(service: Service) -> Credentials:
+    """What opens the service's repository, unsealed."""
+    if service.sealed_credentials is None:
+        return Credentials()
+    return Credentials.model_validate_json(adapters().sealer.unseal(service.sealed_credentials, service.id))
+
+
+def sealed_credentials(service_id: str, credentials: Credentials) -> bytes | None:
+    """None where there are none: most repositories are public."""
+    if credentials == Credentials():
+        return None
+    return adapters().sealer.seal(credentials.model_dump_json().encode(), service_id)
+
+
+def sealed_source(source: Source, service_id: str) -> bytes:
+    return adapters().sealer.seal(zlib.compress(source.model_dump_json().encode()), service_id)
 
 
 def source_of(service_id: str, number: int) -> Source:

@@ -47,12 +47,14 @@ def host_call(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reaper")
 def reaper(event: CloudWatchEvent) -> None:
-    """End jobs that passed their deadline, start those the workflow never began, and hold customers to their status."""
+    """End jobs that passed their deadline, start those the workflow never began, and whatever else nobody asks for."""
+    from chalicelib.deploy.pushes import follow_all  # noqa: PLC0415
     from chalicelib.deploy.upkeep import enforce_suspensions, go_on_removing, reap  # noqa: PLC0415
 
     reap()
     enforce_suspensions()
     go_on_removing()
+    follow_all()
 
 
 @functions.schedule(Rate(1, unit=Rate.MINUTES), name="reconciler")

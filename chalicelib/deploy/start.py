@@ -6,7 +6,7 @@ the reaper tells it again: an answer of 201 is a promise that is kept.
 
 import logging
 import time
-import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,6 @@ from chalicelib.domain.service import (
     Published,
     Release,
     Service,
-    Source,
 )
 from chalicelib.domain.words import finding, new_id, now, timestamp
 from chalicelib.wiring import adapters
@@ -29,21 +28,40 @@ from chalicelib.wiring import adapters
 log = logging.getLogger("slipway.jobs")
 
 LIFECYCLE_SECONDS = 300
+# What makes a release of a repository; a rollback has one that was made.
+_FETCHES: tuple[Kind, ...] = ("deploy", "update", "redeploy", "plan")
 JOB_KEPT_DAYS = 30
 
 
 def create(drafted: drafting.Draft, caller: Caller) -> tuple[Service, Job]:
     """Store a service with its first job, and start it. A host that filled up meanwhile is given up for another."""
-    sealed = drafting.sealed_variables(drafted.service.id, drafted.source.variables)
+    return _create(drafted, "deploy", caller)
+
+
+def plan(drafted: drafting.Draft, caller: Caller) -> Job:
+    """Have a repository fetched and planned, and nothing deployed.
+
+    It is done for a service that is being removed from the start: no read shows it, and it goes whatever becomes of the
+    job.
+    """
+    hidden = drafted.service.model_copy(update={"deleted_at": now()})
+    return _create(replace(drafted, service=hidden), "plan", caller)[1]
+
+
+def _create(drafted: drafting.Draft, kind: Kind, caller: Caller) -> tuple[Service, Job]:
+    sealed = {
+        "sealed_variables": drafting.sealed_variables(drafted.service.id, drafted.source.variables),
+        "sealed_credentials": drafting.sealed_credentials(drafted.service.id, drafted.source.credentials),
+    }
     while True:
-        service = drafted.service.model_copy(update={"sealed_variables": sealed})
+        service = drafted.service.model_copy(update=sealed)
         reason = drafted.place.reason if drafted.place else ""
-        job = _job(service, "deploy", caller, release=1, previous_status="failed", placement=reason)
+        job = _job(service, kind, caller, release=1, previous_status="failed", placement=reason)
         try:
             adapters().services.add(
                 service,
                 _release(drafted, job, 1),
-                _sealed(drafted.source, service.id),
+                drafting.sealed_source(drafted.source, service.id),
                 job,
                 event_of("deploy", "started", f"Deploying from {origin(service)}", job),
                 room_for(service.host_id, service.customer_id),
@@ -55,15 +73,25 @@ def create(drafted: drafting.Draft, caller: Caller) -> tuple[Service, Job]:
         return service, job
 
 
-def update(drafted: drafting.Draft, caller: Caller) -> Job:
-    """Run a changed release. The service shows the change once it runs; if it fails, nothing changed."""
-    return _begin_release(drafted, "update", caller, f"Updating from {origin(drafted.service)}")
+def update(drafted: drafting.Draft, caller: Caller, *, same_sources: bool = False) -> Job:
+    """Run a changed release. The service shows the change once it runs; if it fails, nothing changed.
+
+    With the same sources a repository's commit stays the one that runs: whoever changes a variable wants no new code.
+    """
+    service = drafted.service
+    running = adapters().services.release(service.id, service.release) if same_sources and service.release else None
+    commit = running.commit if running else None
+    return _begin_release(drafted, "update", caller, f"Updating from {origin(service)}", commit=commit)
 
 
-def redeploy(service: Service, caller: Caller) -> Job:
-    """Run the service again, with the newest images of its tags."""
+def redeploy(service: Service, caller: Caller, *once: dict[str, Any]) -> Job:
+    """Run the service again, with the newest images of its tags, or its branch's newest commit.
+
+    `once` are writes that are to be made with the job's beginning, or not at all.
+    """
     drafted = drafting.draft_change(service, drafting.Change())
-    return _begin_release(drafted, "redeploy", caller, f"Redeploying from {origin(service)}", pull_always=True)
+    message = f"Redeploying from {origin(service)}"
+    return _begin_release(drafted, "redeploy", caller, message, once=once, pull_always=True)
 
 
 def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
@@ -94,7 +122,14 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
     return job
 
 
-def _begin_release(drafted: drafting.Draft, kind: Kind, caller: Caller, message: str, **fields: Any) -> Job:
+def _begin_release(
+    drafted: drafting.Draft,
+    kind: Kind,
+    caller: Caller,
+    message: str,
+    once: tuple[dict[str, Any], ...] = (),
+    **fields: Any,
+) -> Job:
     service, number = drafted.service, drafted.service.last_release + 1
     promised = drafting.larger(service.promised, drafted.need)
     job = _job(service, kind, caller, release=number, **fields)
@@ -102,8 +137,9 @@ def _begin_release(drafted: drafting.Draft, kind: Kind, caller: Caller, message:
         service,
         job,
         (event_of("deploy", "started", message, job),),
-        (_release(drafted, job, number), _sealed(drafted.source, service.id)),
+        (_release(drafted, job, number), drafting.sealed_source(drafted.source, service.id)),
         room=room_for(service.host_id, service.customer_id),
+        once=once,
         promised=promised,
         status="deploying",
         last_release=number,
@@ -165,6 +201,8 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
         host_id=service.host_id,
         kind=kind,
         previous_release=service.release,
+        from_repository=service.repository is not None and kind in _FETCHES,
+        repairs=service.deploy_method == "ai" and kind in _FETCHES and kind != "plan",
         fence=panel.services.next_fence(service.id, int(moment.timestamp() * 1000)),
         requested_by=caller.token_id,
         created_at=timestamp(moment),
@@ -194,12 +232,11 @@ def _release(drafted: drafting.Draft, job: Job, number: int) -> Release:
     )
 
 
-def _sealed(source: Source, service_id: str) -> bytes:
-    return adapters().sealer.seal(zlib.compress(source.model_dump_json().encode()), service_id)
-
-
 def origin(service: Service) -> str:
     """What it is deployed from, in words."""
+    if service.repository:
+        branch = f", branch {service.repository.branch}" if service.repository.branch else ""
+        return f"{service.repository.url}{branch}"
     return f"template {service.template}" if service.template else "a compose file"
 
 

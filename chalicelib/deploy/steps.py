@@ -1,32 +1,36 @@
 """The workflow's steps, in order: one function for each Task state of `infra/deploy.asl.json`, named as the state is.
 
 Each loads by id, does one thing on the host, and returns an outcome that the workflow's Choice states know: `done`,
-`waiting` (ask again after a Wait) or `images_missing`. Each may run twice.
+`waiting` (ask again after a Wait), or what is to be done first: `images_missing`, `build`, and so on. Each may run
+twice.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from chalicelib.commands import kit
-from chalicelib.deploy import drafting, start
+from chalicelib.deploy import drafting, pushes, repositories, start
 from chalicelib.deploy.logins import closed_to, explained, has_pulled, will_pull
-from chalicelib.deploy.work import POLL_SECONDS, Work
+from chalicelib.deploy.work import POLL_SECONDS, WAIT_SECONDS, Work
 from chalicelib.domain import compose
 from chalicelib.domain.errors import (
     Cancelled,
     CommandFailed,
-    DeadlinePassed,
     ImageUnavailable,
     PolicyRefused,
     PreflightFailed,
+    SlipwayError,
     Unhealthy,
 )
-from chalicelib.domain.observing import Container, observation, verdict
-from chalicelib.domain.service import Release
+from chalicelib.domain.observing import Container, heard, observation, verdict
+from chalicelib.domain.service import HealthCheck, Release, Source
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
+
+log = logging.getLogger("slipway.steps")
 
 # An app without a port or a health check of its own is believed when it has stayed up this long.
 _STEADY_SECONDS = 2.0
@@ -34,8 +38,6 @@ _FIRST_POLL_SECONDS = 0.05
 _LONGEST_PAUSE = 1.0
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
-# Short waits on the host notice a cancel soon; most commands end within one.
-_WAIT_SECONDS = 2
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
 _OK, _BAD_REQUEST, _BAD_GATEWAY = 200, 400, 502
 _NO_ANSWER = (None, 502, 503, 504)
@@ -52,7 +54,7 @@ def admit(work: Work) -> str:
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
     if _poll(look, work.stop_if_told, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
-        return "done"
+        return "fetch" if work.job.from_repository else "done"
     work.say(f"waiting for its turn on the host: {before} before it")
     return "waiting"
 
@@ -60,6 +62,7 @@ def admit(work: Work) -> str:
 def preflight(work: Work) -> str:
     """Whether the host can take this release: Docker up, disk, ports, networks. Touches nothing."""
     release, settings = work.release, adapters().settings
+    built = [one.tag for one in work.source(release.number).builds] if release.built else []
     answer = work.ask(
         kit.preflight(
             work.service.id,
@@ -67,11 +70,16 @@ def preflight(work: Work) -> str:
             min_disk_mb=settings.min_disk_mb,
             pool=settings.network_pool,
             networks=len(release.networks),
+            images=built,
         )
     )
     if answer["problems"]:
         raise PreflightFailed("; ".join(problem["message"] for problem in answer["problems"]), answer["problems"])
-    return "done"
+    if built and answer["missing_images"] and release.state != "pending":
+        raise ImageUnavailable(
+            f"release {release.number} was built on its host, and is there no more; redeploy instead"
+        )
+    return "build" if built and answer["missing_images"] else "done"
 
 
 def upload(work: Work) -> str:
@@ -108,7 +116,7 @@ def pull(work: Work) -> str:
                 release=release.number,
                 images=job.pull,
                 logins=work.logins or None,
-                wait_s=_WAIT_SECONDS,
+                wait_s=WAIT_SECONDS,
             ),
             ImageUnavailable,
         )
@@ -132,7 +140,7 @@ def health(work: Work) -> str:
     if problem is None:
         return "done"
     if time.time() - began > limit:
-        raise Unhealthy(f"not healthy after {limit} s: {problem}", {"logs": _tail(work)})
+        raise Unhealthy(f"not healthy after {limit} s: {problem}{_heard(work)}", {"logs": _tail(work)})
     work.say(f"waiting: {problem}")
     return "waiting"
 
@@ -160,7 +168,8 @@ def record(work: Work) -> str:
     adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
     source, name = work.source(release.number), _name(work, release)
     verb = _DONE[job.kind]
-    what = f"to release {release.number}" if job.kind == "rollback" else f"from {start.origin(service)}"
+    origin = repositories.deployed_from(service, release) or start.origin(service)
+    what = f"to release {release.number}" if job.kind == "rollback" else f"from {origin}"
     adapters().services.finish(
         service,
         start.ended_job(job, "succeeded", f"{verb} release {release.number}"),
@@ -187,9 +196,23 @@ def record(work: Work) -> str:
         secret_names=source.secret_names,
         limits=source.limits,
         sealed_variables=drafting.sealed_variables(service.id, source.variables),
+        **(_of_repository(work, source) if service.repository else {}),
     )
     adapters().slots.give_back(job.host_id, job.id)
     adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
+    if service.repository:
+        _forget_images(work)
+        pushes.follow(service.id)
+    return "done"
+
+
+def record_plan(work: Work) -> str:
+    """The repository was planned and nothing shall be deployed: the plan is in the job, and the host is as it was."""
+    remove(work)
+    service = adapters().services.find(work.job.service_id)
+    adapters().slots.give_back(work.job.host_id, work.job.id)
+    if service is not None:
+        adapters().services.purge(service, start.ended_job(work.job, "succeeded", "Planned; nothing was deployed"))
     return "done"
 
 
@@ -220,6 +243,9 @@ def roll_back(work: Work) -> str:
 def record_failure(work: Work, error: dict[str, Any]) -> str:
     """The job failed. The status is what it was before, where the last good release still or again runs."""
     job, service = work.job, work.service
+    if job.kind == "plan":
+        _end_plan(work, _cause(work, error))
+        return "done"
     back = bool(service.release) and (job.up_began or job.previous_status != "failed")
     status = job.previous_status if back and job.previous_status != "deploying" else "failed"
     if back and job.up_began and status == "failed":
@@ -272,14 +298,19 @@ def record_removal_failure(work: Work, error: dict[str, Any]) -> str:
 
 STEPS: dict[str, Callable[..., str]] = {
     "Admit": admit,
+    "Source": repositories.source,
+    "Plan": repositories.plan,
     "Preflight": preflight,
+    "Build": repositories.build,
     "Upload": upload,
     "Pull": pull,
     "Up": up,
     "Health": health,
     "Route": route,
     "Record": record,
+    "RecordPlan": record_plan,
     "RollBack": roll_back,
+    "Repair": repositories.repair,
     "RecordFailure": record_failure,
     "RecordRollBackFailure": record_roll_back_failure,
     "Remove": remove,
@@ -320,7 +351,7 @@ def _bring_up(work: Work, release: Release, kind: str) -> str:
             job=name,
             release=release.number,
             images=release.image_ids or None,
-            wait_s=_WAIT_SECONDS,
+            wait_s=WAIT_SECONDS,
         ),
         CommandFailed,
     )
@@ -333,8 +364,13 @@ def _name(work: Work, release: Release) -> str:
 
 def _patience(work: Work) -> int:
     """Seconds in which a release must become healthy."""
-    check = work.service.health_check
+    check = _check(work, work.release)
     return check.timeout_seconds if check else adapters().settings.health_timeout_seconds
+
+
+def _check(work: Work, release: Release) -> HealthCheck | None:
+    """A repository's release has a check of its own, or none; all others have their template's."""
+    return release.health_check if work.service.repository else work.service.health_check
 
 
 def _poll(
@@ -367,7 +403,7 @@ def _not_answering(work: Work, release: Release, containers: list[Container]) ->
     routed = [container for container in containers if container["service"] == release.route_service]
     if release.route_port is None or not routed:
         return _not_steady(containers)
-    check = work.service.health_check
+    check = _check(work, release)
     host_name = adapters().settings.host_name_of(_name(work, release))
     for container in routed:
         address = container["ips"].get(release.edge_network)
@@ -384,6 +420,15 @@ def _not_answering(work: Work, release: Release, containers: list[Container]) ->
     return None
 
 
+def _heard(work: Work) -> str:
+    """Where the release listens, in words: mostly on another port than it should, or for itself alone."""
+    release = work.release
+    if release.route_port is None:
+        return ""
+    seen = work.ask(kit.listening(work.job.service_id))["listening"].get(release.route_service)
+    return heard(seen, release.route_port)
+
+
 def _not_steady(containers: list[Container]) -> str | None:
     running = [
         container for container in containers if container["state"] == "running" and container["health"] == "none"
@@ -397,6 +442,7 @@ def _route(work: Work, release: Release) -> int | None:
     if release.route_port is None or release.edge_network is None:
         work.ask(kit.unroute(release.service_id, work.job.fence))
         return _OK
+    check = _check(work, release)
     hosts = [adapters().settings.host_name_of(_name(work, release)), *work.service.custom_domains]
     answer = work.ask(
         kit.route(
@@ -404,7 +450,7 @@ def _route(work: Work, release: Release) -> int | None:
             work.job.fence,
             hosts=hosts,
             upstream=kit.Upstream(network=release.edge_network, alias=release.service_id, port=release.route_port),
-            check_path=work.service.health_check.path if work.service.health_check else "/",
+            check_path=check.path if check else "/",
         )
     )
     answers: int | None = answer["answers"]
@@ -417,6 +463,38 @@ def _leave_unrouted(work: Work) -> None:
     message = f"Port {release.route_port} of {release.route_service} speaks no HTTP, so it has no URL"
     work.change_release(route_service=None, route_port=None)
     adapters().services.note(release.service_id, work.event("domain", "unrouted", message))
+
+
+def _of_repository(work: Work, source: Source) -> dict[str, Any]:
+    """What the service is deployed from by now. A rollback brings the sources back, and no credentials of the past."""
+    credentials = drafting.credentials_of(work.service) if work.job.kind == "rollback" else source.credentials
+    return {
+        "repository": source.repository,
+        "sealed_credentials": drafting.sealed_credentials(work.service.id, credentials),
+        "commit": work.release.commit,
+        "known_hosts": work.release.known_hosts or work.service.known_hosts,
+        "health_check": work.release.health_check,
+    }
+
+
+def _forget_images(work: Work) -> None:
+    """Of what was built for the service, only what a kept release runs stays."""
+    kept = {image for release in adapters().services.releases(work.job.service_id) for image in release.images}
+    try:
+        work.ask(kit.forget_images(work.job.service_id, work.job.fence, keep=sorted(kept)))
+    except SlipwayError as error:  # the job is over and went well; the next one forgets them
+        log.warning("job %s: its old images stay for now: %s", work.job.id, error.message)
+
+
+def _end_plan(work: Work, cause: dict[str, Any]) -> None:
+    """What the host holds of it goes within a minute, as what is left of any removal does."""
+    ended = start.ended_job(work.job, _word(cause), cause["message"], cause)
+    adapters().services.finish(work.service, ended, ())
+    adapters().slots.give_back(work.job.host_id, work.job.id)
+
+
+def _word(cause: dict[str, Any]) -> str:
+    return "cancelled" if cause["code"] == Cancelled.code else "failed"
 
 
 def _seen(work: Work) -> dict[str, Any]:
@@ -447,7 +525,7 @@ def _told(error: dict[str, Any]) -> str:
 
 def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) -> None:
     job, service, release = work.job, work.service, work.release
-    word = {Cancelled.code: "cancelled", DeadlinePassed.code: "failed"}.get(cause["code"], "failed")
+    word = _word(cause)
     adapters().services.finish(
         service,
         start.ended_job(job, word, message, cause),
@@ -458,3 +536,5 @@ def _end_failed(work: Work, cause: dict[str, Any], message: str, status: str) ->
         promised=drafting.amount_of(adapters().services.release(service.id, service.release or release.number)),
     )
     adapters().slots.give_back(job.host_id, job.id)
+    if service.repository:
+        pushes.follow(service.id)

@@ -39,6 +39,8 @@ _AFTER_FAILURE = {"RollBack", "RecordRollBackFailure", "RecordRemovalFailure"}
 _UP = {"Up"}
 # A step polls inside itself this long before the workflow's Wait takes over.
 POLL_SECONDS = 18
+# Short waits on the host notice a cancel soon; most commands end within one.
+WAIT_SECONDS = 2
 _OUTPUT_LINES = 40
 
 
@@ -48,7 +50,9 @@ class Work:
 
     step: str
     job: Job
+    result: dict[str, Any] = field(default_factory=dict)  # of the detached job that ended in this step
     _remote: "RemoteHost | None" = field(default=None, init=False, repr=False)
+    _sources: dict[tuple[int, int], Source] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _pair(self) -> tuple[Service, Release]:
@@ -61,6 +65,11 @@ class Work:
     @property
     def release(self) -> Release:
         return self._pair[1]
+
+    @property
+    def is_ai(self) -> bool:
+        """Whether a model may be asked how its repository is run."""
+        return self.service.deploy_method == "ai"
 
     @cached_property
     def host(self) -> Host:
@@ -94,8 +103,15 @@ class Work:
         """What was found out of the release while it was brought up."""
         self._pair = (self.service, adapters().services.change_release(self.release, **changes))
 
+    def settled(self, service: Service, release: Release) -> None:
+        """What its repository made of the release."""
+        self._pair = (service, release)
+
     def source(self, number: int) -> Source:
-        return _source(self.job.service_id, number)
+        key = (number, len(self.job.plans))
+        if key not in self._sources:
+            self._sources[key] = _source_for(self.job, number)
+        return self._sources[key]
 
     def say(self, message: str) -> None:
         """Show, in the job, what this step waits for."""
@@ -118,6 +134,8 @@ class Work:
         for attempt in range(1, 4):
             # What ran when the engine was lost may have been torn down with it: a resumed job tries anew.
             again = f"r{self.job.resumed}-" if self.job.resumed else ""
+            # A repaired plan is other work under the same name.
+            again += f"p{self.job.round}-" if self.job.round and kind != "rollback" else ""
             name = f"{self.job.id}.{kind}.{again}{attempt}"
             answer = self.ask(command(name))
             if answer["state"] != "lost":
@@ -139,6 +157,7 @@ class Work:
             answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
         self._keep_output(name, answer)
         if answer["state"] == "done" and answer["rc"] == 0:
+            self.result = answer.get("result") or {}
             return "done"
         lines = answer.get("output", "").strip().splitlines()[-_OUTPUT_LINES:]
         last = lines[-1] if lines else f"exit code {answer.get('rc')}"
@@ -184,20 +203,30 @@ def redactor_of(job_id: str) -> Redactor:
     service = adapters().services.find(job.service_id)
     if service is None:
         return Redactor(())
-    return _remembered_redactor(job.id, service.release, job.pull)
+    return _remembered_redactor(job.id, service.release, job.pull, len(job.plans))
 
 
 @lru_cache(maxsize=64)
-def _remembered_redactor(job_id: str, running: int, _pull: tuple[str, ...]) -> Redactor:
+def _remembered_redactor(job_id: str, running: int, _pull: tuple[str, ...], _plans: int) -> Redactor:
     """The same for every batch of its output: what it takes is sealed, and to unseal it costs a call."""
     job = adapters().jobs.get(job_id)
     return _redactor(job, running, logins_for(job.customer_id, job.pull) if job.pull else {})
 
 
 def _redactor(job: Job, running: int, logins: dict[str, kit.Login]) -> Redactor:
-    sources = [_source(job.service_id, number) for number in sorted({job.release, running} - {0})]
+    sources = [_source_for(job, number) for number in sorted({job.release, running} - {0})]
     secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
-    return Redactor([*secrets, *(login["password"] for login in logins.values())])
+    secrets += [secret for source in sources for secret in source.credentials.secrets()]
+    begun_from = {image for source in sources for build in source.builds for image in build.images}
+    known = {**logins, **(logins_for(job.customer_id, begun_from) if begun_from else {})}
+    return Redactor([*secrets, *(login["password"] for login in known.values())])
+
+
+def _source_for(job: Job, number: int) -> Source:
+    """What a release was made of; of the one that its job still plans, as it is by now."""
+    if job.from_repository and number == job.release:
+        return drafting.source_of(job.service_id, number)
+    return _source(job.service_id, number)
 
 
 @contextmanager
@@ -233,8 +262,8 @@ def _begin(job: Job, step: str, previous_ended: str) -> Job:
                 step,
                 previous_ended or None,
                 up_began=step in _UP,
-                keep_error=step in _ENDINGS,
-                after_failure=step in _AFTER_FAILURE or (step == "RecordFailure" and not job.up_began),
+                keep_error=step in _ENDINGS or step == "Repair",
+                after_failure=step in _AFTER_FAILURE or (step in ("RecordFailure", "Repair") and not job.up_began),
             )
         except Lost:  # somebody asked to cancel it in between
             job = adapters().jobs.get(job.id)

@@ -154,10 +154,40 @@ class PolicyRefused(SlipwayError):
     code = "policy_refused"
 
 
+class CannotPlan(SlipwayError):
+    """Nothing in a repository says how it is built and run; `details` says what was looked for."""
+
+    code = "cannot_plan"
+
+
+class ModelFailed(SlipwayError):
+    """A model gave no answer that can be used. No caller sees it: the plan stays what the rules say."""
+
+    code = "model_failed"
+
+
 class ImageUnavailable(SlipwayError):
     """An image could not be pulled."""
 
     code = "image_unavailable"
+
+
+class RepositoryUnavailable(SlipwayError):
+    """A repository could not be fetched: no such host, repository, branch or commit, or no access to it."""
+
+    code = "repository_unavailable"
+
+
+class RepositoryRefused(SlipwayError):
+    """A repository is not taken: its address or a submodule's is not allowed, or it is too large."""
+
+    code = "repository_refused"
+
+
+class BuildFailed(SlipwayError):
+    """A release's image could not be built from its repository."""
+
+    code = "build_failed"
 
 
 class Unhealthy(SlipwayError):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from chalicelib.domain.words import Noun
 
-Kind = Literal["deploy", "update", "redeploy", "rollback", "delete", "start", "stop", "restart"]
+Kind = Literal["deploy", "update", "redeploy", "rollback", "delete", "plan", "start", "stop", "restart"]
 # Carried out while the caller waits, by the function that speaks SSH; the others are the workflow's.
 LIFECYCLE: tuple[Kind, ...] = ("start", "stop", "restart")
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -21,6 +21,25 @@ class Step(Noun):
     started_at: str
     ended_at: str | None = None
     message: str = ""
+
+
+class Planned(Noun):
+    """One plan of a job that deploys from a repository: what it saw, why, and how it will be built and run."""
+
+    by: Literal["rules", "model"]
+    commit: str
+    kind: str
+    stack: str
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    port: int | None = None
+    health_path: str | None = None
+    build_command: str | None = None
+    start_command: str | None = None
+    base_images: tuple[str, ...] = ()
+    dockerfile: str | None = None
+    compose: str | None = None
+    because: str = ""  # the failure that it is to mend
 
 
 class Job(Noun):
@@ -44,6 +63,10 @@ class Job(Noun):
     cancel_requested: bool = False
     requested_by: str = ""
     placement: str = ""
+    from_repository: bool = False  # its release is made of a repository that is yet to be fetched
+    repairs: bool = False  # a model may mend its plan when that fails
+    commit: str | None = None  # the one to fetch, where it shall not be the newest
+    plans: tuple[Planned, ...] = ()  # the first, and one for each repair
     resumed: int = 0  # how often a one-machine engine that lost its executions began it again
     message: str = ""
     error: dict[str, Any] | None = None
@@ -53,6 +76,11 @@ class Job(Noun):
     deadline: str
     expires: int | None = None
     version: int = 1
+
+    @property
+    def round(self) -> int:
+        """How often it was begun anew with a repaired plan."""
+        return max(0, len(self.plans) - 1)
 
     @property
     def is_over(self) -> bool:

@@ -55,6 +55,23 @@ def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[
     return "healthy", ""
 
 
+def heard(sockets: Sequence[dict[str, Any]] | None, port: int) -> str:
+    """To follow "nothing answers on its port": what was seen listening there, as `[{ip, port}]`, and what to do."""
+    if sockets is None:
+        return ""
+    if not sockets:
+        return "; it listens on no port at all"
+    told = ", ".join(
+        sorted({f"{'[' + one['ip'] + ']' if ':' in one['ip'] else one['ip']}:{one['port']}" for one in sockets})
+    )
+    inside = [one for one in sockets if one["port"] == port]
+    if inside and all(one["ip"].startswith("127.") or one["ip"] == "::1" for one in inside):
+        return f"; it listens on {told}, which nobody outside of its container reaches: have it listen on 0.0.0.0"
+    if inside:
+        return f"; it listens on {told}"
+    return f"; it listens on {told} instead: have it listen on port {port}, or name the port it has"
+
+
 def observation(seen: dict[str, Any], at: str, before: Observation | None) -> Observation:
     """One service's part of the host kit's `observe`, as it is kept and shown."""
     containers: list[Container] = seen["containers"]

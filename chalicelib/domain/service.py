@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from chalicelib.domain.git import Build, Credentials, Repository
 from chalicelib.domain.placement import Amount
 from chalicelib.domain.words import Noun
 
@@ -35,6 +36,10 @@ class Service(Noun):
     host_id: str
     deploy_method: DeployMethod
     template: str | None = None
+    repository: Repository | None = None
+    sealed_credentials: bytes | None = None
+    commit: str | None = None  # the one that runs
+    known_hosts: str = ""  # the keys that the repository's host showed when it was first deployed from
     compose: str
     sealed_variables: bytes
     secret_names: tuple[str, ...] = ()
@@ -72,7 +77,8 @@ class Release(Noun):
     """One thing that was, or is to be, run. Immutable but for `state` and what the host reported of it.
 
     `name` is the service's from this release on. What it was made of may hold secrets: that is its `Source`, kept
-    sealed beside it.
+    sealed beside it. One that is deployed from a repository is filled in by its job, once the commit was fetched:
+    `built` is then what its images are called, and `made_from` tells whether another would be built the same.
     """
 
     service_id: str
@@ -89,6 +95,12 @@ class Release(Noun):
     memory_mb: int
     image_ids: dict[str, str] = {}
     digests: tuple[str, ...] = ()
+    commit: str | None = None
+    known_hosts: str = ""
+    built: str = ""
+    made_from: str = ""
+    reasons: tuple[str, ...] = ()
+    health_check: HealthCheck | None = None
     created_at: str
 
     @property
@@ -104,6 +116,10 @@ class Source(Noun):
     secret_names: tuple[str, ...]
     limits: Limits
     document: dict[str, Any]
+    repository: Repository | None = None
+    credentials: Credentials = Credentials()
+    builds: tuple[Build, ...] = ()
+    plan: dict[str, Any] | None = None  # how its repository was planned, for whoever must mend it
 
 
 class Event(Noun):

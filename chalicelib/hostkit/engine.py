@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from .refusals import Refused
 
@@ -82,12 +82,16 @@ class Stream:
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         timeout: float = 60,
+        tar: BinaryIO | None = None,
     ) -> None:
         payload = b"" if body is None else json.dumps(body).encode()
-        lines = [f"{method} {path}{_encoded(query)} HTTP/1.0", "Host: docker", f"Content-Length: {len(payload)}"]
-        lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+        length, kind = (os.fstat(tar.fileno()).st_size, "x-tar") if tar else (len(payload), "json")
+        lines = [f"{method} {path}{_encoded(query)} HTTP/1.0", "Host: docker", f"Content-Length: {length}"]
+        lines += [f"Content-Type: application/{kind}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
         self._socket = _connected(timeout)
         self._socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
+        if tar:
+            self._socket.sendfile(tar)
         self._file: Any = self._socket.makefile("rb", 1 << 16)
         self.status = int(self._status_line().split(b" ", 2)[1])
         self.headers = dict(self._header_lines())

@@ -138,6 +138,7 @@ def _answer(folder: str, request: dict[str, Any]) -> dict[str, Any]:
         "rc": None if code is None else int(code),
         "output": output,
         "truncated": not is_whole,
+        "result": places.read_json(folder + "/result.json") if now == "done" else None,
         "started_at": clock.rfc3339(asked["at"]) if asked else None,
         "ended_at": clock.rfc3339(os.stat(folder + "/rc").st_mtime) if now == "done" else None,
     }

@@ -32,6 +32,9 @@ VERBS = {
     "remove": ("remove", "remove"),
     "agent": ("agent_service", "agent"),
     "inventory": ("inventory", "inventory"),
+    "tree": ("tree", "tree"),
+    "listening": ("listening", "listening"),
+    "forget_images": ("built", "forget_images"),
 }
 REFUSED = 3
 

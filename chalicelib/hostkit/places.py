@@ -50,6 +50,16 @@ def compose_file(service: str, release: Any) -> str:
     return release_folder(service, release) + "/compose.json"
 
 
+def source_folder(service: str) -> str:
+    """A repository's files at the commit that was last fetched."""
+    return service_folder(service) + "/source"
+
+
+def git_folder(service: str) -> str:
+    """What git keeps between two fetches, outside of the files, so that no build sees it."""
+    return service_folder(service) + "/git"
+
+
 def write(path: str, text: str) -> None:
     """Whole or not at all, and readable by nobody else: the umask is 077."""
     os.makedirs(os.path.dirname(path), exist_ok=True)

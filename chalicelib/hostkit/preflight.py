@@ -19,14 +19,15 @@ def preflight(request: dict[str, Any]) -> dict[str, Any]:
     try:
         networks = engine.get("/networks")
     except Refused as refusal:
-        return {"disk_free_mb": None, "problems": [problem("docker", refusal.message)]}
+        return {"disk_free_mb": None, "missing_images": [], "problems": [problem("docker", refusal.message)]}
     free_mb = disk()[1]
     problems = [*_disk(free_mb, request["min_disk_mb"]), *_ports(service, request["ports"])]
     own = sum(1 for network in networks if (network.get("Labels") or {}).get("slipway.service") == service)
-    missing = max(0, int(request["networks"]) - own)
-    if len(list(islice(subnets.free_subnets(request["pool"], networks), missing))) < missing:
-        problems.append(problem("pool", f"{request['pool']} has no room for {missing} more network(s)"))
-    return {"disk_free_mb": free_mb, "problems": problems}
+    more = max(0, int(request["networks"]) - own)
+    if len(list(islice(subnets.free_subnets(request["pool"], networks), more))) < more:
+        problems.append(problem("pool", f"{request['pool']} has no room for {more} more network(s)"))
+    missing = [image for image in request.get("images", []) if engine.found(f"/images/{image}/json") is None]
+    return {"disk_free_mb": free_mb, "missing_images": missing, "problems": problems}
 
 
 def problem(check: str, message: str) -> dict[str, str]:

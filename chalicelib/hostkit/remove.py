@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import Any
 
-from . import edge_network, engine, jobs, places, routes
+from . import built, edge_network, engine, jobs, places, routes
 from .fence import fenced, refuse_stale
 from .together import together
 
@@ -29,6 +29,7 @@ def remove(request: dict[str, Any]) -> dict[str, Any]:
     with fenced(service, request["fence"]):
         routes.withdraw(service)
         _clear_engine(service)
+        built.remove_all(service)
         for folder in _files(service):
             shutil.rmtree(folder, ignore_errors=True)  # what could not be deleted is in the answer
         return {"left": _left(service)}
@@ -53,6 +54,7 @@ def _left(service: str) -> dict[str, Any]:
         "containers": _containers(service),
         "volumes": _volumes(service),
         "networks": _networks(service),
+        "images": built.references(service),
         "files": _files(service),
         "route": os.path.exists(f"{places.ROUTES}/{service}.json"),
     }

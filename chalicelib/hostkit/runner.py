@@ -41,7 +41,7 @@ def detach(folder: str, request: dict[str, Any]) -> int:
     if child == 0:
         os.close(ended)
         try:
-            _become(folder, {"up": _up, "pull": _pull}[request["kind"]], request)
+            _become(folder, {"up": _up, "pull": _pull, "fetch": _fetch, "build": _build}[request["kind"]], request)
             os.close(held)  # whoever waits for the job need not wait for the broom
             _tidy()
         finally:
@@ -131,6 +131,26 @@ def _pull(_: str, request: dict[str, Any]) -> int:
         if not pull(reference, request.get("registry_auth"), _say):
             return 1
     return 0
+
+
+def _fetch(folder: str, request: dict[str, Any]) -> int:
+    from .fetch import fetch  # noqa: PLC0415 - only repositories need it
+
+    return fetch(folder, request, _say)
+
+
+def _build(folder: str, request: dict[str, Any]) -> int:
+    from .build import build  # noqa: PLC0415 - as above
+
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])
+    try:
+        return build(folder, request, _say)
+    except TooLong:
+        _say(f"the build did not end within {request['timeout_s']:.0f} s")
+        return TIMED_OUT
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _waited(child: subprocess.Popen[bytes], timeout: float) -> int:

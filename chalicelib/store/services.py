@@ -153,15 +153,17 @@ class ServiceStore:
     # Beginning a job
 
     def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event, room: Room) -> None:
-        """A new service with its first job, and what it is promised.
+        """A new service with its first job, and what it is promised. One that is being removed already takes no name.
 
         Raise `Conflict` if the name is taken, the customer's limits are reached, or the customer or the host went away
         while this was prepared; `NoRoom` if the host is full by now.
         """
+        gone = {"service_id": service.id, "host_id": service.host_id, "job_id": job.id}
+        known = put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)")
         try:
             self._commit(
                 service,
-                put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)"),
+                put(_removal(service.id), gone) if service.deleted_at else known,
                 check(("CUSTOMERS", service.customer_id), "#status = :active", active="active"),
                 check(("HOSTS", service.host_id), "attribute_exists(pk)"),
                 on_host(service.host_id, service.promised, 1, room.capacity),
@@ -189,9 +191,10 @@ class ServiceStore:
         events: tuple[Event, ...] = (),
         new_release: tuple[Release, bytes] | None = None,
         room: Room | None = None,
+        once: tuple[dict[str, Any], ...] = (),
         **changes: Any,
     ) -> Service:
-        """A further job on a service, with the changes it makes at once.
+        """A further job on a service, with the changes it makes at once, and the writes of `once`.
 
         Raise `Conflict` if the service is busy, the name that its new release shall have is taken, or its host or its
         customer's limits have no `room` for what it is promised more.
@@ -218,7 +221,7 @@ class ServiceStore:
                 to_customer(service.customer_id, more, 0, room.limits),
             ]
         placed = range(len(writes) - 2, len(writes)) if room and more != Amount() else range(0)
-        writes += [_event(service.id, event) for event in events]
+        writes += [*(_event(service.id, event) for event in events), *once]
         try:
             self._commit(changed, *writes)
         except Lost as error:
@@ -357,6 +360,33 @@ class ServiceStore:
         self._table.write(
             put(_release(release.service_id, release.number), attributes(changed), "attribute_exists(pk)")
         )
+        return changed
+
+    def settle(self, service: Service, release: Release, sealed_source: bytes, promised: Amount, room: Room) -> Service:
+        """What was found out of a release once its sources were there, with what it is promised more for it.
+
+        Raise `NoRoom` if its host, or what its customer may have, has no `room` for so much.
+        """
+        key, more = _release(service.id, release.number), promised.minus(service.promised)
+        writes = [
+            put(key, attributes(release), "attribute_exists(pk)"),
+            put(_source(service.id, release.number), {"sealed": sealed_source}, "attribute_exists(pk)"),
+        ]
+        if more == Amount():
+            self._table.transact(*writes)
+            return service
+        changed = service.model_copy(update={"promised": promised, "version": service.version + 1})
+        writes += [
+            put(_meta(service.id), _stored(changed), "version = :seen", seen=service.version),
+            on_host(service.host_id, more, 0, room.capacity),
+            to_customer(service.customer_id, more, 0, room.limits),
+        ]
+        try:
+            self._table.transact(*writes)
+        except Lost as error:
+            if {3, 4} & set(error.failed):
+                raise NoRoom("the host, or what the customer may have, has no room for what it needs") from error
+            raise Changed("the service was changed meanwhile") from error
         return changed
 
     def correct(self, service: Service, status: str, event: Event) -> None:

@@ -14,6 +14,9 @@
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |
+| what a service's pushes are signed with | SVC#<id> | HOOK         |
+| a push that was taken       | DELIVERY#<service id>#<its id> | DELIVERY |
+| services to deploy again    | AGAIN           | <service id>    |
 | a customer's login at a registry | REGISTRIES | <id>           |
 | who pulled from a repository by a login | PULLED#<repository> | PULLED |
 | what one was promised        | PROMISED#<host or customer id> | PROMISED |

@@ -128,6 +128,8 @@ def _settings(machine: Machine) -> dict[str, str]:
     """What the machine decides, and what the user may have decided already."""
     return {
         "SLIPWAY_BASE_DOMAIN": os.environ.get("SLIPWAY_BASE_DOMAIN", "localhost"),
+        # The host is this machine, so a repository served here is as near as one from outside.
+        "SLIPWAY_GIT_ALLOWED_NETWORKS": os.environ.get("SLIPWAY_GIT_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"),
         "SLIPWAY_URL_SCHEME": os.environ.get("SLIPWAY_URL_SCHEME", "http"),
         "SLIPWAY_URL_PORT": str(machine.edge_http_port),
         "SLIPWAY_EDGE_HTTP_PORT": str(machine.edge_http_port),

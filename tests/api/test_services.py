@@ -193,18 +193,6 @@ def test_an_unknown_template_is_named(api: Api, wanted: dict[str, Any]) -> None:
     assert (reply.status, reply.error["details"][0]["path"]) == (422, "template_id")
 
 
-@pytest.mark.parametrize(("method", "source"), [("git", "git_url"), ("ai", "ai_url")])
-def test_git_and_ai_say_that_they_are_not_available_yet(
-    api: Api, wanted: dict[str, Any], method: str, source: str
-) -> None:
-    del wanted["compose"]
-
-    reply = api.post("/services", {**wanted, "deploy_method": method, source: "https://example.com/user/repo"})
-
-    assert reply.status == 422
-    assert "not available yet" in reply.error["message"]
-
-
 def test_a_taken_name_is_a_conflict(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
     api.post("/services", wanted)
 

@@ -25,6 +25,7 @@ def test_a_verb_is_four_words_a_program_and_its_name_and_the_request_is_on_stdin
         "min_disk_mb": 512,
         "pool": "10.201.0.0/16",
         "networks": 1,
+        "images": [],
     }
 
 

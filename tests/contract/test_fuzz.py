@@ -109,14 +109,18 @@ def _make_real(case: schemathesis.Case[Any], world: World) -> None:
     }
     case.body |= good.get(_name(case), {})
     if _name(case) == "create_service":
-        for source in ("template_id", "git_url", "git_branch", "ai_url", "host_id", "host_labels"):
-            case.body.pop(source, None)
+        for source in list(case.body):
+            if source.startswith(("git_", "ai_", "host_", "template_")):
+                case.body.pop(source)
         case.body |= {"deploy_method": "compose", "compose": COMPOSE}
 
 
 def _real(name: str, case: schemathesis.Case[Any], world: World) -> str:
-    if name == "template_id":
-        return "uptime-kuma"
+    if name in ("template_id", "provider"):
+        return {"template_id": "uptime-kuma", "provider": "gitlab"}[name]
+    if _name(case) in ("create_webhook", "take_webhook"):
+        case.headers["X-Gitlab-Token"] = world.own.webhook_secret()
+        return world.own.repository_service_id
     if name == "registry_id":
         return world.a_registry("registry.example.com")
     if name == "customer_id":

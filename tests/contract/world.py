@@ -3,13 +3,14 @@
 import itertools
 from typing import Any
 
-from chalicelib.deploy import drafting, start
+from chalicelib.deploy import drafting, pushes, start
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.audit import AuditEntry
+from chalicelib.domain.git import Repository
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.registry import Registry, id_of
-from chalicelib.domain.service import Event, Limits
+from chalicelib.domain.service import Event
 from chalicelib.domain.words import new_id, now
 from tests.emulator import Panel
 
@@ -32,6 +33,12 @@ class Estate:
         self._name = name
         self.service_id, self.job_id = self.a_running_service()
         _, self.busy_job_id = self.a_service()
+        self.repository_service_id, job_id = self.a_service(deploy_method="git", compose="", repository=_REPOSITORY)
+        _finish(panel, panel.jobs.get(job_id))
+
+    def webhook_secret(self) -> str:
+        """A new one; an earlier one ends."""
+        return pushes.new_secret(self._panel.services.get(self.repository_service_id))
 
     def a_running_service(self) -> tuple[str, str]:
         """A service whose first deploy and redeploy went well, and the first of these jobs."""
@@ -41,19 +48,18 @@ class Estate:
         _finish(self._panel, again)
         return service_id, job_id
 
-    def a_service(self) -> tuple[str, str]:
+    def a_service(self, **more: Any) -> tuple[str, str]:
         """A service that is being deployed, and its job."""
-        wanted = drafting.NewService(
-            name=fresh(self._name),
-            customer_id=self.customer_id,
-            deploy_method="compose",
-            compose=COMPOSE,
-            variables={},
-            secret_names=(),
-            template=None,
-            wish=Wish(self._host_id, {}),
-            limits=Limits(),
-        )
+        given: dict[str, Any] = {
+            "name": fresh(self._name),
+            "customer_id": self.customer_id,
+            "deploy_method": "compose",
+            "compose": COMPOSE,
+            "variables": {},
+            "wish": Wish(self._host_id, {}),
+            **more,
+        }
+        wanted = drafting.NewService(**given)
         service, job = start.create(drafting.draft(wanted, _ADMIN), _ADMIN)
         return service.id, job.id
 
@@ -120,6 +126,7 @@ class World:
         return {"status": "stopped" if job.kind == "stop" else "running", "message": f"Service {job.kind}"}
 
 
+_REPOSITORY = Repository(url="https://git.example.com/team/app.git", branch="main")
 _numbers = itertools.count(1)
 _ADMIN = Caller(token_id="tok_0000000000000000", role="admin", customer_id=None)
 _LOG_ENTRY = {"timestamp": "2026-11-24T16:24:11.366569896Z", "stream": "stdout", "message": "up", "container": "app"}

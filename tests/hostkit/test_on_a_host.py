@@ -548,7 +548,7 @@ def test_removal_leaves_nothing_labelled_and_may_be_repeated(lab_host: LabHost, 
 
     first, second = service.remove(), service.remove()
 
-    nothing = {"containers": [], "volumes": [], "networks": [], "files": [], "route": False}
+    nothing = {"containers": [], "volumes": [], "networks": [], "images": [], "files": [], "route": False}
     assert first == second == {"left": nothing}
     for kind in ("container", "volume", "network"):
         assert names(lab_host, kind, service.id) == []

@@ -22,6 +22,9 @@ SETTINGS = {
     "SLIPWAY_EDGE_IMAGE": images.EDGE.reference,
     "SLIPWAY_EDGE_HTTP_PORT": "80",
     "SLIPWAY_HEALTH_TIMEOUT_SECONDS": "20",
+    "SLIPWAY_GIT_ALLOWED_NETWORKS": "10.77.0.0/16",
+    "SLIPWAY_MAX_REPOSITORY_MB": "100",
+    "SLIPWAY_BUILD_TIMEOUT_SECONDS": "20",
 }
 Value = TypeVar("Value")
 _OVER = {"succeeded", "failed", "cancelled"}
@@ -141,6 +144,20 @@ class Client:
     def create(self, name: str, compose: str, **more: Any) -> Any:
         """A service from a compose text, and the job that deploys it."""
         wanted = {"customer_id": self._plane.customer_id, "deploy_method": "compose", "compose": compose}
+        made = self.post("services", {"name": name, **wanted, **more})
+        self.made.append(made["id"])
+        return made
+
+    def create_from(self, name: str, git_url: str, **more: Any) -> Any:
+        """A service from a repository, and the job that deploys it."""
+        return self._create_from(name, deploy_method="git", git_url=git_url, **more)
+
+    def create_by_ai(self, name: str, ai_url: str, **more: Any) -> Any:
+        """The same, with a model beside the rules."""
+        return self._create_from(name, deploy_method="ai", ai_url=ai_url, **more)
+
+    def _create_from(self, name: str, **more: Any) -> Any:
+        wanted = {"customer_id": self._plane.customer_id}
         made = self.post("services", {"name": name, **wanted, **more})
         self.made.append(made["id"])
         return made

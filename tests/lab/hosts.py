@@ -279,7 +279,7 @@ class LabHost:
             "folder": str(self.folder),
             "image": str(image),
             "address": f"{self.address}/24",
-            "hosts": [f"{lab.address(1)} registry.lab"],
+            "hosts": [f"{lab.address(1)} registry.lab git.lab"],
             "hidden": ["/root", str(Path(__file__).resolve().parents[2])],
             "authorized_key": self.public_key,
             "host_private_key": self._host_private_key,

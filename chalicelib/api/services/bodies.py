@@ -1,10 +1,11 @@
 """What bodies about services have in common: names, values and limits."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from chalicelib.api.http import TrueOrFalse, WireIn
+from chalicelib.domain.git import Branch, Commit, DeployKey, Folder, Token
 from chalicelib.domain.service import Limits
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
@@ -20,6 +21,30 @@ class WantedLimits(WireIn):
 
     def to_limits(self) -> Limits:
         return Limits(cpu_millis=round(self.cpu * 1000) if self.cpu else None, memory_mb=self.memory_mb)
+
+
+class WantedRepository(WireIn):
+    """What is deployed from a repository, and what opens it."""
+
+    git_url: str | None = None
+    git_branch: Branch | None = None
+    git_commit: Commit | None = None
+    git_path: Folder | None = None
+    git_submodules: bool | None = None
+    git_token: Token | None = None
+    git_deploy_key: DeployKey | None = None
+
+    def credentials(self) -> dict[str, str | None]:
+        """Those that were named; null takes one away."""
+        named = {"token": "git_token", "deploy_key": "git_deploy_key"}
+        return {name: getattr(self, field) for name, field in named.items() if field in self.model_fields_set}
+
+    def sources(self) -> dict[str, Any]:
+        """What was named of the repository, as `Repository` has it."""
+        named = {"branch": "git_branch", "commit": "git_commit"}
+        found = {name: getattr(self, field) for name, field in named.items() if field in self.model_fields_set}
+        given = {"url": self.git_url, "path": self.git_path, "submodules": self.git_submodules}
+        return found | {name: value for name, value in given.items() if value is not None}
 
 
 class DryRun(WireIn):

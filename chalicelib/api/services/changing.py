@@ -6,10 +6,10 @@ from chalicelib.api import views
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.services.access import customer_to_deploy_for, service_to_change
-from chalicelib.api.services.bodies import DryRun, VariableName, VariableValue, WantedLimits
-from chalicelib.api.services.plans import plan_of, warnings_of
+from chalicelib.api.services.bodies import DryRun, VariableName, VariableValue, WantedLimits, WantedRepository
+from chalicelib.api.services.plans import plan_of, planning_of, warnings_of
 from chalicelib.api.versions import etag
-from chalicelib.deploy import drafting, start
+from chalicelib.deploy import drafting, sources, start
 from chalicelib.domain.words import DnsLabel
 from chalicelib.wiring import adapters
 
@@ -18,8 +18,8 @@ routes = Routes(__name__)
 _DEPLOYING = Says(views.ServiceDeploying, ("X-Job-Id",))
 
 
-class ChangeService(WireIn):
-    """Variables are merged: a value sets one, null takes it away."""
+class ChangeService(WantedRepository):
+    """Variables are merged: a value sets one, null takes it away; so it does a branch, a commit or a credential."""
 
     name: DnsLabel | None = None
     compose: str | None = None
@@ -29,8 +29,9 @@ class ChangeService(WireIn):
 
     @model_validator(mode="after")
     def _changes_something(self) -> "ChangeService":
-        if not self.model_fields_set & {"name", "compose", "variables", "limits"}:
-            raise ValueError("nothing to change: give name, compose, variables or limits")
+        changing = {"name", "compose", "variables", "limits", *WantedRepository.model_fields}
+        if not self.model_fields_set & changing:
+            raise ValueError("nothing to change: give name, compose, variables, limits or one of the git_ fields")
         return self
 
 
@@ -57,7 +58,10 @@ def redeploy_service(request: Request, service_id: str) -> Answer:
     query=DryRun,
     conditional=True,
     # A dry run has no job and no new version.
-    answers={200: Says(views.ServiceChanging, ("X-Job-Id", "ETag"), instead=views.Plan)},
+    answers={
+        200: Says(views.ServiceChanging, ("X-Job-Id", "ETag"), instead=views.Plan),
+        202: Says(views.Planning, ("X-Job-Id",)),
+    },
 )
 def change_service(request: Request, service_id: str) -> Answer:
     """Run the service changed, as a further release. `?dry_run=true` shows the plan and touches nothing."""
@@ -65,20 +69,24 @@ def change_service(request: Request, service_id: str) -> Answer:
     wanted = request.body(ChangeService)
     dry = request.parameters(DryRun).dry_run
     customer_to_deploy_for(service.customer_id, request.caller)
-    drafted = drafting.draft_change(
-        service,
-        drafting.Change(
-            name=wanted.name,
-            compose=wanted.compose,
-            variables=wanted.variables,
-            secret_names=tuple(wanted.secret_variables),
-            limits=wanted.limits.to_limits() if wanted.limits else None,
-        ),
+    change = drafting.Change(
+        name=wanted.name,
+        compose=wanted.compose,
+        variables=wanted.variables,
+        secret_names=tuple(wanted.secret_variables),
+        limits=wanted.limits.to_limits() if wanted.limits else None,
+        repository=wanted.sources(),
+        credentials=wanted.credentials(),
     )
+    drafted = drafting.draft_change(service, change)
+    if drafted.source.repository:
+        sources.check("git_url", drafted.source.repository.url, drafted.source.credentials)
+    if dry and drafted.source.repository:
+        return planning_of(drafted, start.plan(drafting.hidden(drafted), request.caller))
     if dry:
         return Answer(plan_of(drafted))
     adapters().services.refuse_if_busy(service_id)
-    job = start.update(drafted, request.caller)
+    job = start.update(drafted, request.caller, same_sources=not change.is_of_sources)
     body = views.ServiceChanging(id=service.id, status="deploying", deploy_job_id=job.id, warnings=warnings_of(drafted))
     return Answer(body, 200, {"X-Job-Id": job.id, **etag(service.version + 1)})  # what beginning the job left
 

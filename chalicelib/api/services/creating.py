@@ -6,14 +6,15 @@ from pydantic import Field, model_validator
 
 from chalicelib.api import views
 from chalicelib.api.contract import Says
-from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.http import Answer, Request, Routes
 from chalicelib.api.services.access import customer_to_deploy_for
-from chalicelib.api.services.bodies import DryRun, Id, VariableName, VariableValue, WantedLimits
-from chalicelib.api.services.plans import plan_of, url_of, warnings_of
+from chalicelib.api.services.bodies import DryRun, Id, VariableName, VariableValue, WantedLimits, WantedRepository
+from chalicelib.api.services.plans import plan_of, planning_of, url_of, warnings_of
 from chalicelib.api.versions import etag
-from chalicelib.deploy import drafting, start
+from chalicelib.deploy import drafting, sources, start
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.errors import NotFound, ValidationFailed
+from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.service import Limits
 from chalicelib.domain.template import Template
 from chalicelib.domain.words import DnsLabel, finding
@@ -21,15 +22,15 @@ from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
 
+_OF_REPOSITORIES = tuple(field for field in WantedRepository.model_fields if field != "git_url")
 
-class CreateService(WireIn):
+
+class CreateService(WantedRepository):
     name: DnsLabel
     customer_id: Id
     deploy_method: Literal["template", "compose", "git", "ai"]
     template_id: Id | None = None
     compose: str | None = None
-    git_url: str | None = None
-    git_branch: str | None = None
     ai_url: str | None = None
     variables: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=500)
     secret_variables: list[VariableName] = Field(default_factory=list, max_length=500)
@@ -43,8 +44,8 @@ class CreateService(WireIn):
         source = needs[self.deploy_method]
         if not getattr(self, source):
             raise ValueError(f"{source} is required when deploy_method is {self.deploy_method}")
-        allowed = {source, "git_branch"} if self.deploy_method == "git" else {source}
-        for field in ("template_id", "compose", "git_url", "git_branch", "ai_url"):
+        allowed = {source, *_OF_REPOSITORIES} if self.deploy_method in ("git", "ai") else {source}
+        for field in ("template_id", "compose", "git_url", "ai_url", *_OF_REPOSITORIES):
             if getattr(self, field) is not None and field not in allowed:
                 raise ValueError(f"{field} does not go with deploy_method {self.deploy_method}")
         return self
@@ -56,18 +57,21 @@ class CreateService(WireIn):
     role="deployer",
     body=CreateService,
     query=DryRun,
-    answers={200: views.Plan, 201: Says(views.ServiceCreated, ("Location", "X-Job-Id", "ETag"))},
+    answers={
+        200: views.Plan,
+        201: Says(views.ServiceCreated, ("Location", "X-Job-Id", "ETag")),
+        202: Says(views.Planning, ("X-Job-Id",)),
+    },
 )
 def create_service(request: Request) -> Answer:
-    """Deploy a new service. `?dry_run=true` shows the plan and stores nothing."""
+    """Deploy a new service. `?dry_run=true` shows the plan and stores nothing; a repository's is made by a job: 202."""
     wanted = request.body(CreateService)
     dry = request.parameters(DryRun).dry_run
     customer = customer_to_deploy_for(wanted.customer_id, request.caller)
-    if wanted.deploy_method in ("git", "ai"):
-        raise ValidationFailed(
-            f"deploy_method {wanted.deploy_method} is not available yet",
-            [finding("deploy_method", "not-available", "use template or compose; git and ai are not available yet")],
-        )
+    url = wanted.git_url or wanted.ai_url
+    credentials = Credentials(**wanted.credentials())
+    if url:
+        sources.check("git_url" if wanted.git_url else "ai_url", url, credentials)
     template = _template(wanted.template_id) if wanted.template_id else None
     if template:
         compose, variables = template.compose, template.values(wanted.variables, drafting.called(wanted.name))
@@ -84,9 +88,13 @@ def create_service(request: Request) -> Answer:
             template=template,
             wish=Wish(wanted.host_id, wanted.host_labels),
             limits=wanted.limits.to_limits() if wanted.limits else Limits(),
+            repository=Repository(**{**wanted.sources(), "url": url}) if url else None,
+            credentials=credentials,
         ),
         request.caller,
     )
+    if dry and url:
+        return planning_of(drafted, start.plan(drafted, request.caller))
     if dry:
         return Answer(plan_of(drafted))
     service, job = start.create(drafted, request.caller)

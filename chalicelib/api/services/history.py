@@ -37,6 +37,8 @@ def _release_view(release: Release, service: Service) -> views.Release:
         running=release.number == service.release,
         images=list(release.images),
         digests=list(release.digests),
+        commit=release.commit,
+        reasons=list(release.reasons),
         job_id=release.job_id,
         created_at=release.created_at,
     )

@@ -5,7 +5,9 @@ from difflib import unified_diff
 from typing import Any
 
 from chalicelib.api import views
+from chalicelib.api.http import Answer
 from chalicelib.deploy import drafting
+from chalicelib.domain.job import Job
 from chalicelib.domain.redaction import Redactor, secret_values
 from chalicelib.wiring import adapters
 
@@ -32,6 +34,14 @@ def plan_of(drafted: drafting.Draft) -> views.Plan:
         diff=list(unified_diff(_lines(before), _lines(after), "running", "planned", lineterm="")),
         warnings=warnings_of(drafted),
     )
+
+
+def planning_of(drafted: drafting.Draft, job: Job) -> Answer:
+    """For a repository: it must be fetched first, so the job has the plan once it is over."""
+    message = (
+        "The repository is being fetched and planned; nothing will be deployed. The job has the plan once it is over"
+    )
+    return Answer(views.Planning(name=drafted.name, deploy_job_id=job.id, message=message), 202, {"X-Job-Id": job.id})
 
 
 def warnings_of(drafted: drafting.Draft) -> list[views.Finding]:

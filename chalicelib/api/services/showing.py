@@ -66,6 +66,8 @@ def _view(service: Service, seen: Observation | None) -> views.Service:
         host_id=service.host_id,
         template=service.template,
         deploy_method=service.deploy_method,
+        repository=_repository_view(service),
+        commit=service.commit,
         compose=service.compose,
         variables={name: HIDDEN if name in hidden else value for name, value in variables.items()},
         custom_domains=list(service.custom_domains),
@@ -81,6 +83,19 @@ def _view(service: Service, seen: Observation | None) -> views.Service:
         created_at=service.created_at,
         updated_at=service.updated_at,
         deployed_at=service.deployed_at,
+    )
+
+
+def _repository_view(service: Service) -> views.RepositoryView | None:
+    if service.repository is None:
+        return None
+    return views.RepositoryView(
+        url=service.repository.url,
+        branch=service.repository.branch,
+        commit=service.repository.commit,
+        path=service.repository.path,
+        submodules=service.repository.submodules,
+        has_credentials=service.sealed_credentials is not None,
     )
 
 

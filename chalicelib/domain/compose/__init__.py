@@ -13,7 +13,7 @@ from chalicelib.domain.compose.harden import hardened
 from chalicelib.domain.compose.interpolate import Interpolation, check_names, escaped
 from chalicelib.domain.compose.policy import judged
 from chalicelib.domain.compose.read import MOST_BYTES, read
-from chalicelib.domain.compose.release import Defaults, Network, PublishedPort, Release, Routed
+from chalicelib.domain.compose.release import Built, Defaults, Network, PublishedPort, Release, Routed
 from chalicelib.domain.compose.resolved import judge
 
 
@@ -30,6 +30,7 @@ class Plan:
     memory_mb: int
     warnings: tuple[Finding, ...]
     variables_used: frozenset[str]
+    builds: tuple[Built, ...] = ()
 
     def keeping_unchanged(self, before: Mapping[str, Any]) -> "Plan":
         """The plan with the release label of the document `before` on every service that is otherwise the same.
@@ -45,6 +46,14 @@ class Plan:
         return replace(self, document={**self.document, "services": services})
 
 
+@dataclass(frozen=True)
+class Repository:
+    """Where a text comes from that may build: the folder it lies in, and how the images are called."""
+
+    folder: str
+    image: str
+
+
 def plan(
     text: str,
     variables: Mapping[str, str],
@@ -54,16 +63,22 @@ def plan(
     publish_ports: bool,
     defaults: Defaults,
     expose: tuple[str | None, int] | None = None,
+    repository: Repository | None = None,
 ) -> Plan:
-    """The plan for a release. Raises ValidationFailed with `details=[{path, rule, message}, …]`, every finding."""
+    """The plan for a release. Raises ValidationFailed with `details=[{path, rule, message}, …]`, every finding.
+
+    A text of a `repository` may build images from it.
+    """
     tree = read(text)
-    verdict = Verdict()
+    verdict = Verdict(folder=repository.folder if repository else None)
     check_names(variables, verdict)
     # Compose gives every file its project's name, whatever else is reserved.
     interpolation = Interpolation({**variables, "COMPOSE_PROJECT_NAME": service_id}, verdict)
     project = judged(interpolation.tree(tree, ""), verdict)
     verdict.settle()
-    result = hardened(project, Release(service_id, release, publish_ports, defaults, expose), interpolation, verdict)
+    built = repository.image if repository else None
+    wanted = Release(service_id, release, publish_ports, defaults, expose, built)
+    result = hardened(project, wanted, interpolation, verdict)
     verdict.settle()
     return Plan(
         document=escaped(result.document),
@@ -75,7 +90,15 @@ def plan(
         memory_mb=result.memory_mb,
         warnings=tuple(verdict.warned),
         variables_used=frozenset(interpolation.used - {"COMPOSE_PROJECT_NAME"}),
+        builds=result.builds,
     )
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raise ValidationFailed for names and values that no container can be given."""
+    verdict = Verdict()
+    check_names(variables, verdict)
+    verdict.settle()
 
 
 def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,12 +109,16 @@ def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
 __all__ = [
     "MOST_BYTES",
     "RULES",
+    "Built",
     "Defaults",
     "Finding",
     "Network",
     "Plan",
     "PublishedPort",
+    "Repository",
     "Routed",
+    "check_variables",
     "judge",
     "plan",
+    "read",
 ]

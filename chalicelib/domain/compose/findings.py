@@ -58,7 +58,7 @@ RULES: Final[dict[str, str]] = {
     "provider": "Programs that Compose starts on the host, and models it provides.",
     "host-gateway": "A name for the host's own address.",
     "logging": "Logs are read from json-file or local, with rotation.",
-    "build": "Images are built from a repository, never from a pasted file.",
+    "build": "Images are built from a repository, from folders inside of it, and never from a pasted file.",
     "include": "Reading other files or addresses into this one.",
     "extends": "Reading a service from another file.",
     "host-file": "Reading a file of the host: env_file, label_file, a config's or secret's file.",
@@ -92,9 +92,13 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """The findings so far. `ours` admits the names and labels that Slipway itself writes."""
+    """The findings so far. `ours` admits the names and labels that Slipway itself writes.
+
+    `folder` is where in a repository the file lies; None where it lies in none, so that nothing can be built.
+    """
 
     ours: bool = False
+    folder: str | None = None
     refused: list[Finding] = field(default_factory=list)
     warned: list[Finding] = field(default_factory=list)
 

@@ -24,7 +24,7 @@ from chalicelib.domain.compose.attach import (
 from chalicelib.domain.compose.findings import Verdict
 from chalicelib.domain.compose.interpolate import Interpolation
 from chalicelib.domain.compose.policy import Project
-from chalicelib.domain.compose.release import OUR_PREFIX, Network, PublishedPort, Release, Routed
+from chalicelib.domain.compose.release import OUR_PREFIX, Built, Network, PublishedPort, Release, Routed
 
 _MEGABYTE = 2**20
 
@@ -40,6 +40,7 @@ class Hardened:
     networks: tuple[Network, ...]
     cpu_millis: int
     memory_mb: int
+    builds: tuple[Built, ...] = ()
 
 
 def hardened(project: Project, release: Release, variables: Interpolation, verdict: Verdict) -> Hardened:
@@ -55,6 +56,26 @@ def hardened(project: Project, release: Release, variables: Interpolation, verdi
         networks=networks_of(project, release, services, routed),
         cpu_millis=sum(_cpu_millis(service) for service in services.values()),
         memory_mb=sum(_memory_mb(service) for service in services.values()),
+        builds=tuple(
+            _built(name, service["build"], release, variables)
+            for name, service in project.services.items()
+            if "build" in service
+        ),
+    )
+
+
+def _built(name: str, build: dict[str, Any], release: Release, variables: Interpolation) -> Built:
+    path = f"services.{name}.build.args"
+    given = {
+        key: variables.value(key, path) if value is None else value for key, value in build.get("args", {}).items()
+    }
+    return Built(
+        service=name,
+        tag=release.image_of(name),
+        context=build["context"],
+        dockerfile=build["dockerfile"],
+        target=build.get("target", ""),
+        args={key: value for key, value in given.items() if value is not None},
     )
 
 
@@ -67,6 +88,7 @@ def _services(
     for name, service in project.services.items():
         done = {
             **_limited(name, service, release, verdict),
+            **({"image": release.image_of(name)} if "build" in service else {}),
             "environment": _environment(name, service, variables),
             "restart": _restart(service, once=name in once),
             "logging": _rotated(service.get("logging", {})),
@@ -205,7 +227,8 @@ def _secret(name: str) -> str:
 
 
 _FOLDED = {
-    "profiles", "container_name", "links", "secrets", "scale", "cpus", "mem_limit", "mem_reservation", "pids_limit",
+    "build", "profiles", "container_name", "links", "secrets", "scale", "cpus", "mem_limit", "mem_reservation",
+    "pids_limit",
 }  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def _awaited(path: str, service: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _check_together(name: str, service: dict[str, Any], verdict: Verdict) -> None:
     path = f"services.{name}"
-    if "image" not in service and not any(found.path.startswith(path) for found in verdict.refused):
+    if not service.keys() & {"image", "build"} and not any(found.path.startswith(path) for found in verdict.refused):
         verdict.refuse(path, "image", "name the image to run")
     if service.get("network_mode") and service.get("networks"):
         verdict.refuse(f"{path}.networks", "host-namespace", "list networks or write network_mode none, not both")

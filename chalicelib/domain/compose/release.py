@@ -34,6 +34,18 @@ class Routed:
 
 
 @dataclass(frozen=True)
+class Built:
+    """An image to build. The paths are the repository's; an argument without a value has its variable's."""
+
+    service: str
+    tag: str
+    context: str
+    dockerfile: str
+    target: str
+    args: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Network:
     """A network to make on the host before Compose runs; the edge joins where `edge` is true."""
 
@@ -51,10 +63,15 @@ class Release:
     publish_ports: bool
     defaults: Defaults
     expose: tuple[str | None, int] | None = None
+    built: str | None = None  # the name of the images that are built for it, without a compose service's
 
     @property
     def labels(self) -> dict[str, str]:
         return {"slipway.service": self.service_id, "slipway.release": str(self.number)}
+
+    def image_of(self, service: str) -> str:
+        """What the image is called that is built for a compose service."""
+        return f"{self.built}-{service.lower()}"
 
     def network_name(self, key: str) -> str:
         return self.service_id if key == DEFAULT_NETWORK else f"{self.service_id}-{key}"

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from chalicelib.domain.compose import mounts, ports
+from chalicelib.domain.compose.build import build
 from chalicelib.domain.compose.command_line import foreseen
 from chalicelib.domain.compose.findings import Verdict, under
 from chalicelib.domain.compose.values import (
@@ -63,6 +64,7 @@ _IMAGE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
+_BUILT_HERE = re.compile(r"(?:\A|/)slipway/svc_[a-z0-9]{16}", re.IGNORECASE)
 _LONGEST_IMAGE = 512
 
 _CONTAINED = "remove it; a container stays in its own namespace"
@@ -70,6 +72,9 @@ _namespace = matching(r"(?!)", _CONTAINED, "host-namespace")
 
 
 def image(value: Any, path: str, verdict: Verdict) -> Any:
+    if isinstance(value, str) and _BUILT_HERE.search(value) and not verdict.ours:
+        verdict.refuse(path, "image", "name another: what Slipway built for a service is that service's alone")
+        return DROP
     if isinstance(value, str) and len(value) <= _LONGEST_IMAGE and _IMAGE.fullmatch(value):
         return value
     verdict.refuse(path, "image", "name an image as registries do: nginx:1.27 or registry.example.com/team/app:2")
@@ -394,6 +399,7 @@ _deploy = table(
 
 SERVICE: dict[str, Reader] = {
     "image": image,
+    "build": optional(build),
     "command": command,
     "entrypoint": command,
     "environment": environment,
@@ -464,7 +470,6 @@ _CPU = ("resource-limit", "remove it; limit CPUs with cpus")
 _RUNTIME = ("runtime", "remove it; all containers run contained alike")
 _HOOK = ("hook", "remove it; put the command into the image or a service of its own")
 SERVICE_REFUSED: dict[str, tuple[str, str]] = {
-    "build": ("build", "remove it and name an image, or deploy from a git repository"),
     "extends": ("extends", "write the other service's keys here"),
     "env_file": ("host-file", "write the variables under environment, or give them as the service's variables"),
     "label_file": ("host-file", "write the labels under labels"),

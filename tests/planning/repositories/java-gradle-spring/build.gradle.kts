@@ -1,0 +1,7 @@
+plugins {
+    java
+    id("org.springframework.boot") version "3.3.5"
+}
+java {
+    toolchain { languageVersion = JavaLanguageVersion.of(21) }
+}

@@ -1,0 +1,3 @@
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "shop.urls"
+SECRET_KEY = "for development alone"

@@ -1,0 +1,4 @@
+fn main() {
+    let port = std::env::var("PORT").unwrap();
+    println!("{port}");
+}
