@@ -32,6 +32,7 @@ from chalicelib.wiring import adapters
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_PAUSE = 1.0
+_SELDOM_SECONDS = 0.5
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
 # Short waits on the host notice a cancel soon; most commands end within one.
@@ -43,15 +44,19 @@ _NO_ANSWER = (None, 502, 503, 504)
 
 def admit(work: Work) -> str:
     """Wait for a turn on the host: a few jobs at a time, in the order they came."""
-    before = 0
+    before, looked = 0, 0.0
 
     def look() -> str | None:
-        nonlocal before
-        before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over)
+        nonlocal before, looked
+        # Whether those in the way are still alive costs a read each, and most give their turn back.
+        seldom = time.monotonic() - looked > _SELDOM_SECONDS
+        looked = time.monotonic() if seldom else looked
+        before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over if seldom else None)
         return f"{before} before it" if before else None
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
-    if _poll(look, work.stop_if_told, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
+    stop = _seldom(work.stop_if_told)
+    if _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
         return "done"
     work.say(f"waiting for its turn on the host: {before} before it")
     return "waiting"
@@ -189,7 +194,9 @@ def record(work: Work) -> str:
         sealed_variables=drafting.sealed_variables(service.id, source.variables),
     )
     adapters().slots.give_back(job.host_id, job.id)
-    adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
+    kept = adapters().settings.releases_kept
+    if service.last_release > kept:
+        adapters().services.forget_releases(service.id, keep=kept, running=release.number)
     return "done"
 
 
@@ -349,6 +356,19 @@ def _poll(
         pause = min(pause * 1.6, longest())
         stop()
     return None
+
+
+def _seldom(act: Callable[[], None]) -> Callable[[], None]:
+    """The act, but not again within half a second."""
+    last = time.monotonic()
+
+    def now_and_then() -> None:
+        nonlocal last
+        if time.monotonic() - last > _SELDOM_SECONDS:
+            act()
+            last = time.monotonic()
+
+    return now_and_then
 
 
 def _unhealthy(work: Work, release: Release) -> str | None:

@@ -157,6 +157,11 @@ class LabHost:
         return subprocess.run([*enter, *clean, *become, *argv], input=stdin, capture_output=True, check=False)
 
     @property
+    def pid(self) -> int:
+        """Of its first process, as this machine numbers it."""
+        return self._pid
+
+    @property
     def docker_words(self) -> tuple[str, ...]:
         """What to type on this machine before a docker command so that it reaches the host's engine."""
         return ("docker", "--host", f"unix:///proc/{self._pid}/root/run/docker.sock")
