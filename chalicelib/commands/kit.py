@@ -159,6 +159,11 @@ def inventory() -> Command:
     return _verb("inventory")
 
 
+def agent(action: Literal["ensure", "stop", "status"]) -> Command:
+    """Its program and configuration are put there before, by SFTP."""
+    return _verb("agent", action=action)
+
+
 def serving() -> Command:
     """The kit's process that answers verbs one after the other, and several at a time, until its stdin ends."""
     return _program("serve", b"")

@@ -30,6 +30,7 @@ VERBS = {
     "route": ("routes", "route"),
     "unroute": ("routes", "unroute"),
     "remove": ("remove", "remove"),
+    "agent": ("agent_service", "agent"),
     "inventory": ("inventory", "inventory"),
 }
 REFUSED = 3

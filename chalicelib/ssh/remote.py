@@ -14,6 +14,7 @@ from chalicelib.commands import Command
 from chalicelib.commands import kit as kit_commands
 from chalicelib.domain import errors
 from chalicelib.ssh.execution import Finished, execute
+from chalicelib.ssh.files import put
 from chalicelib.ssh.serving import GONE, NotBegun, Serving
 from chalicelib.ssh.transport import HostAddress, opened
 
@@ -63,6 +64,13 @@ class RemoteHost:
         answer: dict[str, Any] = json.loads(finished.stdout)
         return answer
 
+    def put(self, path: str, data: bytes, timeout: float, mode: int = 0o600) -> None:
+        """A file in the user's home, whole or not at all, by SFTP; its folders are made."""
+        deadline = time.monotonic() + timeout
+        with self._channel(deadline) as channel:
+            put(channel, path, data, deadline, str(self.host), mode=mode)
+        self._used = time.monotonic()
+
     def http_status(self, ip: str, port: int, path: str, host_header: str, timeout: float) -> int | None:
         """The status of a GET, asked from the host itself; None where nothing listens or it is not HTTP."""
         request = f"GET {path} HTTP/1.0\r\nHost: {host_header}\r\n\r\n".encode()
@@ -111,12 +119,14 @@ class RemoteHost:
 
     def _asked(self, command: Command, deadline: float) -> Finished:
         with self._turn(deadline):
-            try:
-                finished = self._served(deadline).ask(command, deadline)
-            except NotBegun:
-                finished = self._served(deadline).ask(command, deadline)
-        self._used = time.monotonic()
-        return finished
+            for _ in range(2):
+                try:
+                    finished = self._served(deadline).ask(command, deadline)
+                except NotBegun:
+                    continue  # it was leaving just then, unasked for long: the next one has only begun
+                self._used = time.monotonic()
+                return finished
+        raise errors.HostUnreachable(f"{self.host}: the host kit ends as soon as it is started")
 
     def _served(self, deadline: float) -> Serving:
         """The kit's process on the host, started if there is none: one, since sessions are few."""

@@ -13,6 +13,7 @@ from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
+from chalicelib.live import kept
 from chalicelib.store.records import attributes
 from chalicelib.store.table import Table, put
 from tests.deploy.fakes import Counted, FakeHost, resolved, running
@@ -560,3 +561,16 @@ def test_a_step_that_another_process_began_meanwhile_keeps_its_higher_fence(pane
     walk(job, "Upload")
 
     assert [request["fence"] for verb, request in host.asked if verb == "upload"] == [begun.fence + 1]
+
+
+def test_what_a_job_printed_is_kept_without_secrets(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = {"state": "done", "rc": 0, "output": "Container app Started\nwith canary-secret\n"}
+
+    walk(job, "Up")
+    walk(job, "Up")
+
+    entries, truncated = kept.output_entries(job.id)
+    assert [entry["message"] for entry in entries] == ["Container app Started", "with [redacted]"]
+    assert not truncated

@@ -64,7 +64,9 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
     first, second = lab.hosts("east", "west")
     for host in (first, second):
         host.load(images.BUSYBOX, images.EDGE, images.DEMO)
-    with Plane(tmp_path_factory.mktemp("plane")) as plane:
+    # the hosts' agents call it on their side of the switch
+    addresses = ("127.0.0.1", lab.address)
+    with Plane(tmp_path_factory.mktemp("plane"), addresses=addresses) as plane:
         yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
 
 
