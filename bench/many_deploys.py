@@ -6,6 +6,10 @@ from the first word until the last `up -d` returned, or until the last job was s
 was also judged, found healthy and answered HTTP through the edge. They take turns, and what they made is removed
 outside the timing. Meanwhile the list of services is asked for, again and again; the same on the idle host for
 comparison. Ends with 1 if deploys come less than 0.8 times as fast as what is typed.
+
+Plane, host and caller share the machine, so what the plane takes is missing on the host. CPU is therefore counted too,
+for each of them: what the host spends on one deploy, against what it spends on one that is typed, holds wherever the
+plane runs.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.cpu import cpu_ms
 from bench.deploy import Typist, ground, typing_on
 from bench.figures import Spread, machine, table
 from bench.plane import BenchError, Panel
@@ -29,7 +34,7 @@ from infra.local import images
 _AT_ONCE = 4
 _SETTINGS = {"SLIPWAY_DEFAULT_DISK_MB": "64"}  # a lab host's disk is small, and all of them shall be placed on it
 _LEAST_RATIO = 0.8
-_LIST_PAUSE_S = 0.02
+_LIST_PAUSE_S = 0.1
 _IDLE_S = 3.0
 _JOB_S = 180.0
 _COMPOSE = f"""\
@@ -53,6 +58,7 @@ class Measured:
     listed_idle: list[float] = field(default_factory=list)
     listed_busy: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def note_stages(self, job: dict[str, Any]) -> None:
         """Each step's own time as the job tells it, and all that passed between them."""
@@ -61,6 +67,14 @@ class Measured:
             self.stages.setdefault(name, []).append((ended - started) * 1000)
         between = (steps[-1][2] - steps[0][1]) * 1000 - sum((ended - started) * 1000 for _, started, ended in steps)
         self.stages.setdefault("between steps, all together", []).append(between)
+
+    @contextmanager
+    def counting(self, what: str, count: int, **trees: int) -> Iterator[None]:
+        """Note how much CPU each of these process trees took for one of `count` during the block."""
+        before = {name: cpu_ms(pid) for name, pid in trees.items()}
+        yield
+        for name, pid in trees.items():
+            self.cpu.setdefault(f"{what}: {name}", []).append((cpu_ms(pid) - before[name]) / count)
 
     def ratio(self, count: int) -> float:
         return _rate(self.deployed, count) / _rate(self.typed, count)
@@ -75,31 +89,40 @@ def main() -> int:
         print(machine(), flush=True)
         customer = panel.post("customers", {"name": "Bench"})["id"]
         wanted = {"customer_id": customer, "host_id": host_id, "deploy_method": "compose", "compose": _COMPOSE}
-        measured = _run(panel, typist, wanted, arguments.deploys, arguments.rounds)
+        bench = _Bench(panel, typist, host.pid, wanted)
+        measured = _run(bench, arguments.deploys, arguments.rounds)
     print(_report(measured, arguments.deploys))
     return 0 if measured.ratio(arguments.deploys) >= _LEAST_RATIO else 1
 
 
-def _run(panel: Panel, typist: Typist, wanted: dict[str, Any], count: int, rounds: int) -> Measured:
+@dataclass(frozen=True)
+class _Bench:
+    panel: Panel
+    typist: Typist
+    host_pid: int
+    wanted: dict[str, Any]
+
+
+def _run(bench: _Bench, count: int, rounds: int) -> Measured:
     measured = Measured()
     for number in range(count):
-        typist.type(f"mkdir -p typed-{number} && cat > typed-{number}/compose.yaml <<'END'\n{_COMPOSE}END")
-    _typed(typist, _AT_ONCE)  # the first of each pays for caches
-    _deployed(panel, wanted, _AT_ONCE, Measured())
+        bench.typist.type(f"mkdir -p typed-{number} && cat > typed-{number}/compose.yaml <<'END'\n{_COMPOSE}END")
+    _typed(bench, _AT_ONCE, Measured())  # the first of each pays for caches
+    _deployed(bench, _AT_ONCE, Measured())
     for _ in range(rounds):
-        measured.typed.append(_typed(typist, count))
-        _deployed(panel, wanted, count, measured)
-    with _listing(panel, measured.listed_idle):
+        _typed(bench, count, measured)
+        _deployed(bench, count, measured)
+    with _listing(bench.panel, measured.listed_idle):
         time.sleep(_IDLE_S)
     return measured
 
 
-def _typed(typist: Typist, count: int) -> float:
-    began = time.perf_counter()
-    _each(typist, count, "up -d")
-    took = time.perf_counter() - began
-    _each(typist, count, "down --volumes --timeout 1")
-    return took
+def _typed(bench: _Bench, count: int, measured: Measured) -> None:
+    with measured.counting("typed", count, host=bench.host_pid):
+        began = time.perf_counter()
+        _each(bench.typist, count, "up -d")
+        measured.typed.append(time.perf_counter() - began)
+    _each(bench.typist, count, "down --volumes --timeout 1")
 
 
 def _each(typist: Typist, count: int, words: str) -> None:
@@ -108,14 +131,16 @@ def _each(typist: Typist, count: int, words: str) -> None:
         list(hands.map(typist.type, lines))
 
 
-def _deployed(panel: Panel, wanted: dict[str, Any], count: int, measured: Measured) -> None:
+def _deployed(bench: _Bench, count: int, measured: Measured) -> None:
+    panel, wanted = bench.panel, bench.wanted
     callers = [Panel(panel.api, panel.token) for _ in range(count)]
     names = [f"bench-{uuid.uuid4().hex[:8]}" for _ in callers]
     with ThreadPoolExecutor(count) as crowd:
-        with _listing(panel, measured.listed_busy):
+        counting = measured.counting("deployed", count, host=bench.host_pid, plane=panel.pid)
+        with _listing(panel, measured.listed_busy), counting:
             began = time.perf_counter()
             made = list(crowd.map(lambda one, name: _posted(one, {**wanted, "name": name}, measured), callers, names))
-            jobs = [panel.finished(service["deploy_job_id"], 0.05, _JOB_S) for service in made]
+            jobs = [panel.awaited(service["deploy_job_id"], _JOB_S) for service in made]
             measured.deployed.append(time.perf_counter() - began)
         _all_succeeded(jobs)
         for job in jobs:
@@ -180,10 +205,14 @@ def _report(measured: Measured, count: int) -> str:
         ("GET /api/services, idle", Spread.of(measured.listed_idle)),
     ]
     stages = [(name, Spread.of(values)) for name, values in measured.stages.items()]
+    cpu = [(name, Spread.of(values)) for name, values in measured.cpu.items()]
+    host = statistics.median(measured.cpu["typed: host"]) / statistics.median(measured.cpu["deployed: host"])
     return (
         f"\n{table('until the last is done, s', rounds)}\n\n"
         f"typed {_rate(measured.typed, count):.2f} a second, deployed {_rate(measured.deployed, count):.2f} a second: "
         f"{measured.ratio(count):.2f} of the raw rate (at least {_LEAST_RATIO})\n\n"
+        f"{table('CPU of one, ms', cpu)}\n\n"
+        f"the host's CPU for one that is typed / for one that is deployed: {host:.2f}\n\n"
         f"{table('calls, ms', calls)}\n\n"
         f"{table('of a deploy, by stage, ms', stages)}"
     )

@@ -32,6 +32,7 @@ class Panel:
 
     api: str
     token: str
+    pid: int = 0  # of the plane's process
 
     def __post_init__(self) -> None:
         self._session = requests.Session()
@@ -61,6 +62,16 @@ class Panel:
                 raise BenchError(f"job {job_id} did not end in {seconds:.0f} s: {job}")
             time.sleep(pause)
 
+    def awaited(self, job_id: str, seconds: float) -> Any:
+        """The job once it is over, asked for as clients should: each answer is held until something changed."""
+        deadline = time.monotonic() + seconds
+        while True:
+            job = self.get(f"jobs/{job_id}?wait=20")
+            if job["ended_at"]:
+                return job
+            if time.monotonic() > deadline:
+                raise BenchError(f"job {job_id} did not end in {seconds:.0f} s: {job}")
+
     def _told(self, response: requests.Response) -> Any:
         if not response.ok:
             raise BenchError(f"{response.request.method} {response.request.path_url}: {response.text}")
@@ -82,7 +93,7 @@ def plane(state: Path, settings: Mapping[str, str]) -> Iterator[Panel]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BenchError(f"the plane did not start:\n{(state / 'plane.log').read_text()[-3000:]}")
             time.sleep(0.05)
-        yield Panel(**json.loads(ready.read_text()))
+        yield Panel(**json.loads(ready.read_text()), pid=process.pid)
     finally:
         assert process.stdin is not None
         process.stdin.close()

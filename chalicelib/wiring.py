@@ -203,5 +203,12 @@ def _client(service: str, read_timeout: int = 10, endpoint_url: str | None = Non
     return _session().create_client(
         service,
         endpoint_url=endpoint_url,
-        config=Config(retries=retries, connect_timeout=3, read_timeout=read_timeout, max_pool_connections=64),
+        # Without a name of ours botocore describes itself anew in every call, which is a twentieth of what one costs.
+        config=Config(
+            retries=retries,
+            connect_timeout=3,
+            read_timeout=read_timeout,
+            max_pool_connections=64,
+            user_agent="slipway",
+        ),
     )

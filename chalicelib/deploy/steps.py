@@ -36,6 +36,7 @@ log = logging.getLogger("slipway.steps")
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_PAUSE = 1.0
+_SELDOM_SECONDS = 0.5
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
@@ -45,15 +46,19 @@ _NO_ANSWER = (None, 502, 503, 504)
 
 def admit(work: Work) -> str:
     """Wait for a turn on the host: a few jobs at a time, in the order they came."""
-    before = 0
+    before, looked = 0, 0.0
 
     def look() -> str | None:
-        nonlocal before
-        before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over)
+        nonlocal before, looked
+        # Whether those in the way are still alive costs a read each, and most give their turn back.
+        seldom = time.monotonic() - looked > _SELDOM_SECONDS
+        looked = time.monotonic() if seldom else looked
+        before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over if seldom else None)
         return f"{before} before it" if before else None
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
-    if _poll(look, work.stop_if_told, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
+    stop = _seldom(work.stop_if_told)
+    if _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
         return "fetch" if work.job.from_repository else "done"
     work.say(f"waiting for its turn on the host: {before} before it")
     return "waiting"
@@ -199,7 +204,9 @@ def record(work: Work) -> str:
         **(_of_repository(work, source) if service.repository else {}),
     )
     adapters().slots.give_back(job.host_id, job.id)
-    adapters().services.forget_releases(service.id, keep=adapters().settings.releases_kept, running=release.number)
+    kept = adapters().settings.releases_kept
+    if service.last_release > kept:
+        adapters().services.forget_releases(service.id, keep=kept, running=release.number)
     if service.repository:
         _forget_images(work)
         pushes.follow(service.id)
@@ -385,6 +392,19 @@ def _poll(
         pause = min(pause * 1.6, longest())
         stop()
     return None
+
+
+def _seldom(act: Callable[[], None]) -> Callable[[], None]:
+    """The act, but not again within half a second."""
+    last = time.monotonic()
+
+    def now_and_then() -> None:
+        nonlocal last
+        if time.monotonic() - last > _SELDOM_SECONDS:
+            act()
+            last = time.monotonic()
+
+    return now_and_then
 
 
 def _unhealthy(work: Work, release: Release) -> str | None:

@@ -17,7 +17,7 @@ from chalicelib.commands import kit
 from chalicelib.commands.command import Command
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import logins_for
-from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError, Unavailable
+from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, LeaseLost, SlipwayError, Unavailable
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Host
 from chalicelib.domain.redaction import Redactor, secret_values
@@ -35,6 +35,8 @@ log = logging.getLogger("slipway.steps")
 # Steps from which there is no turning back, so that a cancel or a deadline does not stop them.
 _ENDINGS = {"RollBack", "RecordFailure", "RecordRollBackFailure", "RecordRemoval", "RecordRemovalFailure", "Record"}
 _AFTER_FAILURE = {"RollBack", "RecordRollBackFailure", "RecordRemovalFailure"}
+# Steps that change nothing that the next one loads: it takes over what they had in hand. Most run in the same process.
+_HANDED_ON = {"Admit", "Preflight", "Upload", "Up", "Health"}
 # Steps after which the host no longer runs just what it ran before.
 _UP = {"Up"}
 # A step polls inside itself this long before the workflow's Wait takes over.
@@ -42,6 +44,8 @@ POLL_SECONDS = 18
 # Short waits on the host notice a cancel soon; most commands end within one.
 WAIT_SECONDS = 2
 _OUTPUT_LINES = 40
+_MOST_IN_HAND = 200
+_in_hand: dict[str, "Work"] = {}
 
 
 @dataclass
@@ -51,29 +55,38 @@ class Work:
     step: str
     job: Job
     result: dict[str, Any] = field(default_factory=dict)  # of the detached job that ended in this step
+    _pair: tuple[Service, Release] | None = field(default=None, repr=False)
+    _host: Host | None = field(default=None, repr=False)
     _remote: "RemoteHost | None" = field(default=None, init=False, repr=False)
     _sources: dict[tuple[int, int], Source] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def _pair(self) -> tuple[Service, Release]:
-        return adapters().services.with_release(self.job.service_id, self.job.release)
-
     @property
     def service(self) -> Service:
-        return self._pair[0]
+        return self._loaded()[0]
 
     @property
     def release(self) -> Release:
-        return self._pair[1]
+        return self._loaded()[1]
 
     @property
     def is_ai(self) -> bool:
         """Whether a model may be asked how its repository is run."""
         return self.service.deploy_method == "ai"
 
-    @cached_property
+    def _loaded(self) -> tuple[Service, Release]:
+        if self._pair is None:
+            self._pair = adapters().services.with_release(self.job.service_id, self.job.release)
+        return self._pair
+
+    @property
     def host(self) -> Host:
-        return adapters().hosts.get(self.job.host_id)
+        if self._host is None:
+            self._host = adapters().hosts.get(self.job.host_id)
+        return self._host
+
+    def next(self, step: str, job: Job) -> "Work":
+        """The next step, with what this one had in hand."""
+        return Work(step, job, _pair=self._pair, _host=self._host)
 
     def ask(self, command: Command, timeout: float = 60) -> dict[str, Any]:
         """The host kit's answer."""
@@ -235,16 +248,17 @@ def attempt(step: str, job_id: str, previous_ended: str) -> Iterator[Work | None
 
     What the step raises is recorded, without secrets, before it goes to the workflow, which sees it too.
     """
-    job = adapters().jobs.get(job_id)
-    if job.is_over:
+    before = _in_hand.pop(job_id, None)
+    job = _begin(before.job if before else adapters().jobs.get(job_id), step, previous_ended)
+    if job is None:
         yield None
         return
-    job = _begin(job, step, previous_ended)
-    work = Work(step, job)
+    work = before.next(step, job) if before else Work(step, job)
     try:
         if step not in _ENDINGS:
             _go_on(job)
         yield work
+        _hand_on(work)
     except SlipwayError as error:
         raise _recorded(work, error) from None
     except Exception as error:
@@ -254,8 +268,11 @@ def attempt(step: str, job_id: str, previous_ended: str) -> Iterator[Work | None
         raise _recorded(work, fault) from None
 
 
-def _begin(job: Job, step: str, previous_ended: str) -> Job:
+def _begin(job: Job, step: str, previous_ended: str) -> Job | None:
+    """The job with this step begun; None if it is over. What was in hand of it may be old: the write decides."""
     for _ in range(3):
+        if job.is_over:
+            return None
         try:
             return adapters().jobs.begin_step(
                 job,
@@ -265,9 +282,18 @@ def _begin(job: Job, step: str, previous_ended: str) -> Job:
                 keep_error=step in _ENDINGS or step == "Repair",
                 after_failure=step in _AFTER_FAILURE or (step in ("RecordFailure", "Repair") and not job.up_began),
             )
-        except Lost:  # somebody asked to cancel it in between
+        except (Lost, LeaseLost):  # somebody asked to cancel it in between, or ended it
             job = adapters().jobs.get(job.id)
     raise Lost(f"job {job.id} is being changed by others all the time")
+
+
+def _hand_on(work: Work) -> None:
+    """Keep what this step had in hand for the next one of its job. What it writes expects what it read, as ever."""
+    if work.step not in _HANDED_ON:
+        return
+    if len(_in_hand) >= _MOST_IN_HAND:
+        _in_hand.clear()  # of jobs that went on elsewhere
+    _in_hand[work.job.id] = work
 
 
 def _go_on(job: Job) -> None:

@@ -119,12 +119,14 @@ class RemoteHost:
 
     def _asked(self, command: Command, deadline: float) -> Finished:
         with self._turn(deadline):
-            try:
-                finished = self._served(deadline).ask(command, deadline)
-            except NotBegun:
-                finished = self._served(deadline).ask(command, deadline)
-        self._used = time.monotonic()
-        return finished
+            for _ in range(2):
+                try:
+                    finished = self._served(deadline).ask(command, deadline)
+                except NotBegun:
+                    continue  # it was leaving just then, unasked for long: the next one has only begun
+                self._used = time.monotonic()
+                return finished
+        raise errors.HostUnreachable(f"{self.host}: the host kit ends as soon as it is started")
 
     def _served(self, deadline: float) -> Serving:
         """The kit's process on the host, started if there is none: one, since sessions are few."""

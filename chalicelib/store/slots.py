@@ -20,10 +20,10 @@ class Slots:
         self._table = table
         self._at_once = at_once
 
-    def take(self, host_id: str, job_id: str, is_over: Callable[[str], bool]) -> int:
+    def take(self, host_id: str, job_id: str, is_over: Callable[[str], bool] | None) -> int:
         """0 if the job may work now; else how many are before it. Asking again keeps its place.
 
-        `is_over` tells of a job in the way whether it has ended.
+        `is_over` tells of a job in the way whether it has ended; without it, all are believed to live.
         """
 
         def turn(working: list[str], waiting: list[str]) -> tuple[list[str], list[str]]:
@@ -31,7 +31,7 @@ class Slots:
                 return working, waiting
             if job_id not in waiting:
                 waiting = [*waiting, job_id]
-            if len(working) >= self._at_once:
+            if len(working) >= self._at_once and is_over:
                 # Each looks after the first in line, and that one after those at work: the line may be long.
                 while waiting[0] != job_id and is_over(waiting[0]):
                     waiting = waiting[1:]

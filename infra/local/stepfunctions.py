@@ -12,16 +12,20 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
+from jsonpath_ng.ext.parser import parse as _read_path
 from moto.core.config import default_user_config
 from moto.core.request import Request
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser import utils as moto_threads
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution_worker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 from moto.stepfunctions.responses import StepFunctionResponse
@@ -47,6 +51,8 @@ class StepFunctions:
         parser = _ParsedOnce()
         execution_worker.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
         models.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
+        # A path's grammar is built anew for every path of every state entered: 3 ms each, and the same few paths.
+        json_path.parse = result_path.parse = _path  # type: ignore[attr-defined]
         self._lock = threading.Lock()  # moto looks a name up, then adds it
         self._stopped: dict[str, dict[str, Any]] = {}
 
@@ -132,6 +138,12 @@ class _LambdaClient:
         if outcome.failed:
             answer["FunctionError"] = "Unhandled"
         return answer
+
+
+@lru_cache(maxsize=1000)
+def _path(text: str) -> Any:
+    """The path, read once; what it finds depends on what it is given alone."""
+    return _read_path(text)
 
 
 def _not_found(message: str) -> ClientError:

@@ -101,3 +101,15 @@ class FakeHost:
             for service_id in services
         }
         return shown[request["service"]] if verb == "lifecycle" else {"at": "", "services": shown}
+
+
+class Counted:
+    """A DynamoDB client that keeps the names of the calls it was asked for."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.verbs: list[str] = []
+
+    def __getattr__(self, verb: str) -> Any:
+        self.verbs.append(verb)
+        return getattr(self._client, verb)

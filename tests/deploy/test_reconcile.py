@@ -9,25 +9,13 @@ from chalicelib.domain import errors
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Status
 from chalicelib.store.table import Table
-from tests.deploy.fakes import FakeHost, running
+from tests.deploy.fakes import Counted, FakeHost, running
 from tests.deploy.test_steps import ADMIN, deployed
 from tests.emulator import Panel
 
 STOPPED = running(state="exited", exit_code=143)
 UNKNOWN = "svc_0000000000000000"
 READS = ("get_item", "batch_get_item", "query")
-
-
-class Counted:
-    """A DynamoDB client that keeps the names of the calls it was asked for."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self.verbs: list[str] = []
-
-    def __getattr__(self, verb: str) -> Any:
-        self.verbs.append(verb)
-        return getattr(self._client, verb)
 
 
 def call(name: str, **arguments: Any) -> Any:

@@ -15,8 +15,8 @@ from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
 from chalicelib.live import kept
 from chalicelib.store.records import attributes
-from chalicelib.store.table import put
-from tests.deploy.fakes import FakeHost, resolved, running
+from chalicelib.store.table import Table, put
+from tests.deploy.fakes import Counted, FakeHost, resolved, running
 from tests.emulator import Panel
 
 ADMIN = Caller(token_id="tok_test", role="admin", customer_id=None)
@@ -512,6 +512,55 @@ def test_a_stop_that_fails_is_raised_and_frees_the_service(panel: Panel, host: F
 
 def test_a_step_for_every_name(panel: Panel) -> None:
     assert set(GOOD_WAY) < set(STEPS)
+
+
+def test_a_step_reads_nothing_that_the_one_before_it_had_in_hand(panel: Panel, host: FakeHost) -> None:
+    counted = Counted(panel.client("dynamodb"))
+    panel.table = Table(counted, panel.table._name)  # before anything uses the panel's stores
+    _, job = created(panel)
+    walk(job, "Admit", "Preflight")
+    counted.verbs.clear()
+
+    walk(job, "Upload")
+
+    # Begun, and looked whether another customer's login brought the image; what it was made of is not in hand yet.
+    assert sorted(verb for verb in counted.verbs if verb != "exceptions") == [
+        "batch_get_item",
+        "get_item",
+        "put_item",
+    ]
+
+
+def test_a_cancel_between_two_steps_is_noticed_though_the_job_was_in_hand(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Admit", "Preflight")
+    panel.jobs.request_cancel(job.id)
+
+    with pytest.raises(errors.Cancelled):
+        step("Upload", job)
+    assert "upload" not in host.verbs()
+
+
+def test_a_job_that_ended_elsewhere_between_two_steps_is_left_alone(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    walk(job, "Admit", "Preflight")
+    upkeep.end_for(panel.jobs.get(job.id), "deadline_passed", "ended by the reaper")
+
+    walk(job, "Upload", "Up")
+
+    assert host.verbs() == ["preflight"]
+    assert panel.services.get(service.id).status == "failed"
+
+
+def test_a_step_that_another_process_began_meanwhile_keeps_its_higher_fence(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Admit", "Preflight")
+    elsewhere = panel.jobs.get(job.id)
+    begun = panel.jobs.begin_step(elsewhere, "Upload", None, up_began=False, keep_error=False, after_failure=False)
+
+    walk(job, "Upload")
+
+    assert [request["fence"] for verb, request in host.asked if verb == "upload"] == [begun.fence + 1]
 
 
 def test_what_a_job_printed_is_kept_without_secrets(panel: Panel, host: FakeHost) -> None:

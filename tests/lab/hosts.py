@@ -17,21 +17,27 @@ from typing import IO, Self
 from infra.local import images, sshd
 from tests.lab import ground
 from tests.lab.ground import LabError, until
+from tests.lab.registry import Login, Registry
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DISK_MB = 4096
 _USER = "deploy"
-_REGISTRY_PORT = 5000
+_REGISTRY_PORT, _CLOSED_PORT = 5000, 5001
+LOGIN = Login("ann", "canary-login-5r2k8w0qzt")
 
 
 class Lab:
-    """Hosts on one switch, made when first asked for, and a registry they reach as `registry.lab:5000`."""
+    """Hosts on one switch, made when first asked for, and two registries.
+
+    They reach them as `registry.lab:5000`, which is open to all, and as `registry.lab:5001`, which wants `LOGIN`.
+    """
 
     def __init__(self) -> None:
         self.ground = ground.take()
         self.private_key, self.public_key = sshd.new_key()
         self._hosts: dict[str, LabHost] = {}
-        self._registry: subprocess.Popen[bytes] | None = None
+        self._registry = Registry(self.ground, _REGISTRY_PORT)
+        self._closed_registry = Registry(self.ground, _CLOSED_PORT, LOGIN)
         try:
             self._switch = _Switch(self.ground)
         except BaseException:
@@ -67,12 +73,16 @@ class Lab:
         with ThreadPoolExecutor() as loading:
             list(loading.map(lambda host: host.load(*recipes), self._hosts.values()))
 
-    def registry_push(self, host: "LabHost", image: str, name: str) -> str:
-        """Push a host's image and say its name; `library/web:1` is Docker Hub's `web:1` to lab hosts from then on."""
-        self._start_registry()
-        reference = f"registry.lab:{_REGISTRY_PORT}/{name}"
+    def registry_push(self, host: "LabHost", image: str, name: str, *, closed: bool = False) -> str:
+        """Push a host's image and say its name; `library/web:1` is Docker Hub's `web:1` to lab hosts from then on.
+
+        `closed`: to the registry that wants a login.
+        """
+        registry = self._closed_registry if closed else self._registry
+        registry.start()
+        reference = f"{registry.name}/{name}"
         host.docker("tag", image, reference)
-        host.docker("push", "--quiet", reference)
+        host.docker("push", "--quiet", reference, login=registry)
         host.docker("rmi", reference)
         return reference
 
@@ -80,8 +90,8 @@ class Lab:
         """End every process and leave nothing behind."""
         with ThreadPoolExecutor() as ending:
             list(ending.map(LabHost.crash, self._hosts.values()))
-        if self._registry:
-            _close(self._registry)
+        for registry in (self._registry, self._closed_registry):
+            registry.close()
         self._switch.close()
         self.ground.give_back()
 
@@ -97,25 +107,6 @@ class Lab:
     def link(self, host: "LabHost", state: str) -> None:
         """Set a host's port of the switch up or down."""
         self._switch.ip(f"link set {host.name} {state}")
-
-    def _start_registry(self) -> None:
-        if self._registry and self._registry.poll() is None:
-            return
-        folder, address = self.ground.folder / "registry", f"{self.address}:{_REGISTRY_PORT}"
-        folder.mkdir()
-        settings = {
-            "version": 0.1,
-            "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(folder)}, "delete": {"enabled": True}},
-            "http": {"addr": address},
-        }
-        (folder / "config.yml").write_text(json.dumps(settings))
-        # it ends when its stdin does, so a test run that is killed takes it along
-        kept = ["sh", "-c", 'docker-registry serve "$0" </dev/null & read _; kill $!; wait', str(folder / "config.yml")]
-        with (folder / "log").open("ab") as log:
-            self._registry = subprocess.Popen(kept, stdin=subprocess.PIPE, stdout=log, stderr=log)
-        self.ground.note(self._registry.pid)
-        until(lambda: _answers(self.address, _REGISTRY_PORT, b""), f"the registry listens on {address}")
 
 
 class LabHost:
@@ -162,13 +153,19 @@ class LabHost:
         return subprocess.run([*enter, *clean, *become, *argv], input=stdin, capture_output=True, check=False)
 
     @property
+    def pid(self) -> int:
+        """Of its first process, as this machine numbers it."""
+        return self._pid
+
+    @property
     def docker_words(self) -> tuple[str, ...]:
         """What to type on this machine before a docker command so that it reaches the host's engine."""
         return ("docker", "--host", f"unix:///proc/{self._pid}/root/run/docker.sock")
 
-    def docker(self, *argv: str) -> str:
-        """A docker command on the host's engine, and what it printed."""
-        done = subprocess.run([*self.docker_words, *argv], capture_output=True, text=True, check=False)
+    def docker(self, *argv: str, login: Registry | None = None) -> str:
+        """A docker command on the host's engine, and what it printed; typed by who is logged in at this registry."""
+        words = login.push_words(self.docker_words) if login else self.docker_words
+        done = subprocess.run([*words, *argv], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LabError(
                 f"{self.name}: docker {' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
@@ -289,6 +286,7 @@ class LabHost:
                 _program("dockerd"),
                 f"--registry-mirror=http://{registry}",
                 f"--insecure-registry=registry.lab:{_REGISTRY_PORT}",
+                f"--insecure-registry=registry.lab:{_CLOSED_PORT}",
                 f"--insecure-registry={registry}",
                 f"--cgroup-parent=/{lab.prefix}-{self.name}",
                 "--exec-opt=native.cgroupdriver=cgroupfs",
