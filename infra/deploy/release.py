@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,7 +25,11 @@ from infra.deploy.errors import DeployError
 from infra.deploy.stages import PROJECT
 
 # The services that the functions ask; botocore's data of the others is left out.
+FUNCTION_LIMIT = 1_000_000
+LAYER_LIMIT = 20_000_000
 SERVICES = ("apigatewaymanagementapi", "dynamodb", "kms", "lambda", "s3", "stepfunctions")
+# The functions that hold SSH keys, and stand in a network where there is one.
+SPEAK_SSH = ("host_step", "host_call")
 _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
 _PRUNED = ("boto3", "s3transfer", "bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
 # Bytecode is what Python runs; but tracebacks quote the source, so ours is shipped beside it.
@@ -42,9 +46,21 @@ def own_architecture() -> str:
     return "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 
 
-def build(stage: str, names: Mapping[str, str], environment: Mapping[str, str], folder: Path, **more: Any) -> Path:
-    """Make `folder` the project of this release. `names` fill in `${…}`; `more` replaces keys of the stage's config."""
-    config = _config(stage, names, environment, more)
+@dataclass(frozen=True)
+class Wanted:
+    """What a release is made for: `names` fill in `${…}`, `network` is where the functions that speak SSH stand."""
+
+    stage: str
+    names: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network: Mapping[str, list[str]] = field(default_factory=dict)
+    architecture: str | None = None  # None: what config.json says
+
+
+def build(wanted: Wanted, folder: Path) -> Path:
+    """Make `folder` the project of this release."""
+    names = wanted.names
+    config = _config(wanted)
     (folder / ".chalice").mkdir(parents=True, exist_ok=True)
     for name in ("chalicelib", ".chalice/policies"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -54,7 +70,7 @@ def build(stage: str, names: Mapping[str, str], environment: Mapping[str, str], 
     (folder / ".chalice" / "config.json").write_text(json.dumps(config, indent=2))
     for policy in sorted((PROJECT / ".chalice" / "policies").glob("*.json")):
         _write(folder / ".chalice" / "policies" / policy.name, filled(policy.read_text(), names))
-    _vendor(folder, config["stages"][stage].get("lambda_architecture", "x86_64"))
+    _vendor(folder, config["stages"][wanted.stage].get("lambda_architecture", "x86_64"))
     (folder / "requirements.txt").write_text("")  # all is in vendor/
     return folder
 
@@ -91,15 +107,19 @@ def chalice(project: Path, environment: Mapping[str, str], *words: str) -> None:
         raise DeployError(f"chalice {words[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
 
 
-def _config(
-    stage: str, names: Mapping[str, str], environment: Mapping[str, str], more: Mapping[str, Any]
-) -> dict[str, Any]:
+def _config(wanted: Wanted) -> dict[str, Any]:
+    """config.json with this one stage, as it is for this account."""
     config: dict[str, Any] = json.loads((PROJECT / ".chalice" / "config.json").read_text())
-    if stage not in config["stages"]:
-        raise DeployError(f"there is no stage {stage!r} in .chalice/config.json (there: {', '.join(config['stages'])})")
-    mine: dict[str, Any] = json.loads(filled(json.dumps(config["stages"][stage]), names))
-    mine["environment_variables"] = {**mine.get("environment_variables", {}), **environment}
-    return {**config, "stages": {stage: {**mine, **more}}}
+    if wanted.stage not in config["stages"]:
+        there = ", ".join(config["stages"])
+        raise DeployError(f"there is no stage {wanted.stage!r} in .chalice/config.json (there: {there})")
+    mine: dict[str, Any] = json.loads(filled(json.dumps(config["stages"][wanted.stage]), wanted.names))
+    mine["environment_variables"] = {**mine.get("environment_variables", {}), **wanted.environment}
+    for name in SPEAK_SSH:
+        mine["lambda_functions"][name].update(wanted.network)
+    if wanted.architecture:
+        mine["lambda_architecture"] = wanted.architecture
+    return {**config, "stages": {wanted.stage: mine}}
 
 
 def _vendor(folder: Path, architecture: str) -> None:
