@@ -184,7 +184,7 @@ class _Deploy:
         wanted = release.Wanted(
             self._stage.name,
             {**self._names(), **self._places()},
-            {**self._stage.settings, **addresses},
+            {**addresses, **self._stage.settings},
             self._network(),
             self._options.architecture,
         )

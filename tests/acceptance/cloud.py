@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import boto3
+import botocore
 
 from infra.deploy.release import own_architecture
 from tests.acceptance.imports import Imports
@@ -117,6 +118,7 @@ class Account:
         self.stages = folder / "stages"
         self.folder = folder / "release"
         self._imports = imports
+        self._data = _quicker_waiters(folder / "botocore")
         self.stages.mkdir()
 
     def write_stage(self, text: str, name: str = STAGE) -> None:
@@ -141,6 +143,7 @@ class Account:
             **os.environ,
             **self.emulator.environment,
             "AWS_ENDPOINT_URL_API_GATEWAY": self._imports,
+            "AWS_DATA_PATH": str(self._data),
             **more,
         }
 
@@ -163,9 +166,19 @@ class Account:
 
 @contextmanager
 def account(folder: Path) -> Iterator[Account]:
-    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
-    with Emulator(folder) as emulator, Imports(emulator.url) as imports:
+    with Emulator(folder) as emulator, Imports(emulator.url, emulator.client("apigateway")) as imports:
         yield Account(emulator, folder, imports.url)
+
+
+def _quicker_waiters(folder: Path) -> Path:
+    """botocore's data, where a look whether a function is active comes after 0.2 s and not after five."""
+    of_lambda = Path("lambda", "2015-03-31", "waiters-2.json")
+    waiters = json.loads((Path(botocore.__file__).parent / "data" / of_lambda).read_text())
+    for waiter in waiters["waiters"].values():
+        waiter["delay"] = min(waiter["delay"], 0.2)
+    (folder / of_lambda.parent).mkdir(parents=True)
+    (folder / of_lambda).write_text(json.dumps(waiters))
+    return folder
 
 
 def _free_port() -> int:

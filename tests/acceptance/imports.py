@@ -13,12 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import boto3
 
 
 class Imports:
-    def __init__(self, emulator: str) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(emulator))
+    def __init__(self, emulator: str, client: Any) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(emulator, client))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -32,9 +31,7 @@ class Imports:
         self._server.server_close()
 
 
-def _handler(emulator: str) -> type[BaseHTTPRequestHandler]:
-    client: Any = boto3.client("apigateway", endpoint_url=emulator)
-
+def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,11 +61,11 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stage]:
     first, second = lab.hosts("east", "west")
     for host in (first, second):
         host.load(images.BUSYBOX, images.EDGE, images.DEMO)
-    with Plane(tmp_path_factory.mktemp("plane")) as plane:
+    with _plane(pytestconfig.getoption("--plane"), tmp_path_factory.mktemp("plane")) as plane:
         yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
 
 
@@ -124,6 +125,14 @@ def publish(lab: Lab, host: DockerHost, recipe: images.Recipe) -> None:
         host.lab, recipe.reference, recipe.reference if "/" in recipe.reference else f"library/{recipe.reference}"
     )
     host.lab.docker("rmi", recipe.reference)
+
+
+def _plane(kind: str, folder: Path) -> Plane:
+    if kind == "packaged":
+        from tests.acceptance.plane import Packaged  # noqa: PLC0415  it takes this module's client
+
+        return Packaged(folder)
+    return Plane(folder)
 
 
 def _registered(plane: Plane, lab: LabHost) -> DockerHost:
