@@ -1,8 +1,8 @@
 """The release as Lambda gets it: its archives' sizes, and what importing its API function costs in CPU.
 
-Chalice packages it for this machine's processor; the archives are unpacked as Lambda does it, the functions' before the
-layer's on Python's path, no other package on it, and nothing written beside them. Each sample is a fresh interpreter that
-reports its own user and system time.
+Chalice packages it for this machine's processor; the archives are unpacked as Lambda does it, the functions' before
+the layer's on Python's path, no other package on it, and nothing written beside them. Each sample is a fresh
+interpreter that reports its own user and system time.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """`python -m infra.cost`: what AWS asks a month for an installation, with the arithmetic.
 
-The prices are AWS's public ones of us-east-1, entered by hand in the month below: look at them before you rely on a sum. How
-often things happen is assumed (`Use`), and how long functions run is estimated; the table's units follow what the tests of
-the list assert (docs/architecture.md, "The list"). Left out: data sent to visitors, as services answer from their own
-hosts; the hosts themselves; the free tier; taxes.
+The prices are AWS's public ones of us-east-1, entered by hand in the month below: look at them before you rely on a
+sum. How often things happen is assumed (`Use`), and how long functions run is estimated; the table's units follow
+what the tests of the list assert (docs/architecture.md, "The list"). Left out: data sent to visitors, as services
+answer from their own hosts; the hosts themselves; the free tier; taxes.
 """
 
 import argparse
@@ -101,7 +101,9 @@ def bill(use: Use, *, network: bool = True, edge: bool = True) -> list[Line]:
         fee = FIREWALL + 2 * FIREWALL_RULE + requests * (FIREWALL_REQUEST + EDGE_REQUEST)
         gigabytes = use.reads * 4e-6 + use.messages * 0.3e-6
         lines.append(
-            Line("edge", fee + gigabytes * EDGE_GB, f"firewall, 2 rules; {_count(requests)} requests; {gigabytes:.1f} GB")
+            Line(
+                "edge", fee + gigabytes * EDGE_GB, f"firewall, 2 rules; {_count(requests)} requests; {gigabytes:.1f} GB"
+            )
         )
     return lines
 
@@ -145,7 +147,9 @@ def _table(use: Use) -> Line:
     writes = use.reads + use.deploys * (40 + 4 * shard) + use.looks * 2 + use.batches * 2
     size = use.services * 200e-6 + 0.1
     fee = reads * READ_UNIT + writes * WRITE_UNIT + size * (TABLE_GB + BACKUP_GB)
-    return Line("DynamoDB", fee, f"{_count(reads)} read units, {_count(writes)} write units, {size:.1f} GB with backups")
+    return Line(
+        "DynamoDB", fee, f"{_count(reads)} read units, {_count(writes)} write units, {size:.1f} GB with backups"
+    )
 
 
 def _logs(use: Use) -> Line:

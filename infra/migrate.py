@@ -1,7 +1,8 @@
 """Bringing a table to the form that this release expects: `python -m infra.migrate`.
 
-Versioned, forward only, each safe to repeat, and written so that the release before can go on with what it left: a deploy
-migrates first and changes the functions then. The table itself says its version; a migration that was cut off is run again.
+Versioned, forward only, each safe to repeat, and written so that the release before can go on with what it left: a
+deploy migrates first and changes the functions then. The table itself says its version; a migration that was cut off
+is run again.
 """
 
 import argparse

@@ -54,7 +54,7 @@ def _package(stage: Stage, folder: Path, arguments: argparse.Namespace) -> None:
         raise DeployError("the release is larger than that")
 
 
-def _preflight(stage: Stage, folder: Path, arguments: argparse.Namespace) -> None:
+def _preflight(stage: Stage, _folder: Path, _arguments: argparse.Namespace) -> None:
     findings = preflight.look(stage, up.clients_of(stage))
     print("\n".join(map(str, findings)))
     if any(finding.level == "failure" for finding in findings):

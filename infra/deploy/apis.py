@@ -1,8 +1,8 @@
 """The APIs of this installation that AWS has, found by what they call and not by a file.
 
-A deploy that failed after it made an API leaves one that Chalice does not know of. It is recognised by its integration with
-our function (a WebSocket API by its name, which Chalice makes of app and stage), and written into Chalice's state: adopted,
-where Chalice would have made a second one with another address.
+A deploy that failed after it made an API leaves one that Chalice does not know of. It is recognised by its
+integration with our function (a WebSocket API by its name, which Chalice makes of app and stage), and written into
+Chalice's state: adopted, where Chalice would have made a second one with another address.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ REST, SOCKETS = "rest_api", "websocket_api"
 
 
 def adopted(stage: Stage, state: dict[str, Any] | None, clients: Any) -> tuple[dict[str, Any] | None, list[str]]:
-    """The state with what it lacked, and a line for each API that it now knows. Raise `DeployError` if there are two."""
+    """The state with what it lacked, and a line for each API that it now knows. `DeployError` if there are two."""
     known = {each["name"]: each for each in (state or {}).get("resources", [])}
     lines = []
     for kind, found in ((REST, rest_apis(stage, clients)), (SOCKETS, socket_apis(stage, clients))):
@@ -22,7 +22,7 @@ def adopted(stage: Stage, state: dict[str, Any] | None, clients: Any) -> tuple[d
             continue
         if len(found) > 1:
             raise DeployError(
-                f"{kind}: {', '.join(found)} all belong to {stage.prefix}, and no deploy is known to have made one of them: "
+                f"{kind}: {', '.join(found)} all belong to {stage.prefix}, and no deploy is known to have made one: "
                 "delete those whose address nobody uses, then deploy again"
             )
         if found:

@@ -1,7 +1,7 @@
 """What deploys remember between runs and machines, in a versioned bucket: Chalice's state, and who deploys now.
 
-Chalice finds its functions by name, but its APIs only through the file that it writes after a deploy that went well to its
-end. Without that file it would make a second API with another address: the file is what must not be lost.
+Chalice finds its functions by name, but its APIs only through the file that it writes after a deploy that went well
+to its end. Without that file it would make a second API with another address: the file is what must not be lost.
 """
 
 import json

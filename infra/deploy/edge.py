@@ -12,7 +12,7 @@ PAGE = PROJECT / "infra" / "page"
 
 
 def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: Callable[[str], None]) -> None:
-    """`hosts`: the APIs' own host names. The first time waits for the certificate and CloudFront: up to half an hour."""
+    """`hosts`: the APIs' own host names. The first time takes up to half an hour: the certificate, CloudFront."""
     name = f"{stage.prefix}-edge-global"
     everywhere = Stacks(clients("cloudformation", "us-east-1"))
     domain = {"App": APP, "Stage": stage.name, "Domain": stage.edge.domain, "HostedZoneId": stage.edge.hosted_zone_id}

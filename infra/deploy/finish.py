@@ -1,7 +1,7 @@
 """What neither CloudFormation nor Chalice sets: said to AWS after each deploy, and safe to say again.
 
-* API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them away:
-  for some seconds of a deploy API Gateway answers in its own words.
+* API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them
+  away: for some seconds of a deploy API Gateway answers in its own words.
 * Asynchronous calls that failed for good go to the dead letters.
 * The addresses go to parameters, where people and agents' installers find them.
 * The first admin's token.
@@ -36,16 +36,17 @@ ANSWERS = {
     "DEFAULT_4XX": (None, "invalid_request"),
     "DEFAULT_5XX": (None, "internal_error"),
 }
+# In API Gateway's own template language; the message comes with its quotes.
+_BODY = (
+    '{"error":{"code":"CODE","message":$context.error.messageString,"details":null,"request_id":"$context.requestId"}}'
+)
 # Those whose next run makes up for one that failed are not tried again.
 _ASYNCHRONOUS = {"host_call": 2, "reaper": 0, "reconciler": 0, "keeper": 0}
 
 
 def api_answers(client: Any, api_id: str, api_stage: str) -> None:
     for kind, (status, code) in ANSWERS.items():
-        body = (
-            '{"error":{"code":"%s","message":$context.error.messageString,"details":null,'
-            '"request_id":"$context.requestId"}}' % code  # noqa: UP031  braces are the template's own
-        )
+        body = _BODY.replace("CODE", code)
         more = {"statusCode": str(status)} if status else {}
         client.put_gateway_response(
             restApiId=api_id,

@@ -1,9 +1,9 @@
 """The release: a folder that `chalice deploy` or `chalice package` takes as its project, small and quick to import.
 
-Three things are done that Chalice does not do. Wheels are put into `vendor/` for the functions' processor, without what
-the functions never import (boto3, S3's transfers, 400 services of botocore, tests). Everything is compiled, with bytecode
-that is not checked against its source, since Lambda's disk cannot be written and its files have one date. And what is
-`${…}` in config.json and the policies is filled in.
+Three things are done that Chalice does not do. Wheels are put into `vendor/` for the functions' processor, without
+what the functions never import (boto3, S3's transfers, 400 services of botocore, tests). Everything is compiled, with
+bytecode that is not checked against its source, since Lambda's disk cannot be written and its files have one date.
+And what is `${…}` in config.json and the policies is filled in.
 """
 
 import compileall

@@ -1,7 +1,7 @@
 """A deploy, in order: look, lock, show the plan, resources, table, functions and APIs, what is left, edge.
 
-Each part can be repeated, and a deploy that was cut off is gone on with by the next. Nothing is changed before the plan was
-shown and taken, but for the bucket that remembers (infra/deposit.yaml), which the plan itself needs.
+Each part can be repeated, and a deploy that was cut off is gone on with by the next. Nothing is changed before the
+plan was shown and taken, but for the bucket that remembers (infra/deposit.yaml), which the plan itself needs.
 """
 
 import getpass

@@ -1,9 +1,10 @@
 """An AWS emulator in a process of its own, and Slipway deployed into it by the very command that an operator types.
 
-The emulator checks IAM (`AUTH=true`): a function whose policy lacks an action fails here. Its Lambda workers run what was
-packaged: the functions' archive and the layer, unpacked, in processes of their own.
+The emulator checks IAM (`AUTH=true`): a function whose policy lacks an action fails here. Its Lambda workers run what
+was packaged: the functions' archive and the layer, unpacked, in processes of their own.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -27,6 +28,12 @@ from tests.acceptance.imports import Imports
 PROJECT = Path(__file__).resolve().parents[2]
 ACCOUNT, REGION, STAGE = "123456789012", "eu-central-1", "prod"
 _READY_S = 30.0
+# Calls whose right has another name than they have.
+_ACTIONS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjects": "s3:ListBucket",
+}
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -43,6 +50,7 @@ class Emulator:
 
     def __init__(self, folder: Path) -> None:
         self._output = folder / "emulator"
+        self._noted = folder / "noted"
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         environment = {
@@ -60,7 +68,11 @@ class Emulator:
         }
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ministack"], cwd=folder, env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", "tests.acceptance.emulator", str(self._noted)],
+                cwd=folder,
+                env={**environment, "PYTHONPATH": str(PROJECT)},
+                stdout=output,
+                stderr=output,
             )
         try:
             self._wait()
@@ -98,6 +110,14 @@ class Emulator:
     def said(self) -> str:
         return self._output.read_text(errors="replace")
 
+    def used(self, function: str) -> set[str]:
+        """The actions that this function asked for, by the credentials that the emulator gave it."""
+        told = self.client("lambda").get_function_configuration(FunctionName=function)
+        digest = hashlib.sha256(f"{told['FunctionArn']}:{told['Role']}".encode()).hexdigest()
+        key = f"ASIA{digest[:16].upper()}"
+        noted = (json.loads(line) for line in self._noted.read_text().splitlines())
+        return {_ACTIONS.get(action, action) for who, action in noted if who == key}
+
     def _wait(self) -> None:
         deadline = time.monotonic() + _READY_S
         while True:
@@ -126,9 +146,10 @@ class Account:
 
     def run(self, verb: str, *words: str, stage: str = STAGE, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m infra.deploy`, as in an operator's shell."""
+        where = ["--stage", stage, "--stages", str(self.stages), "--folder", str(self.folder)]
+        where += ["--architecture", own_architecture()]
         return subprocess.run(
-            [sys.executable, "-m", "infra.deploy", verb, "--stage", stage, "--stages", str(self.stages)]
-            + ["--folder", str(self.folder), "--architecture", own_architecture(), *words],
+            [sys.executable, "-m", "infra.deploy", verb, *where, *words],
             cwd=PROJECT,
             env=self._environment(environment),
             capture_output=True,

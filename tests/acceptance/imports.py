@@ -14,7 +14,6 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 
-
 class Imports:
     def __init__(self, emulator: str, client: Any) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(emulator, client))
@@ -40,22 +39,13 @@ def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             words = path.path.strip("/").split("/")
             if self.command == "POST" and words == ["restapis"] and "mode=import" in path.query:
-                document = json.loads(body)
-                api = client.create_rest_api(
-                    name=document["info"]["title"], endpointConfiguration={"types": ["REGIONAL"]}
-                )
-                _describe(client, api["id"], document)
-                self._say(201, json.dumps({"id": api["id"], "name": api["name"]}).encode())
+                self._say(201, _made(client, json.loads(body)))
             elif self.command == "PUT" and len(words) == 2 and words[0] == "restapis":
-                for resource in client.get_resources(restApiId=words[1], limit=500)["items"]:
-                    if resource["path"].count("/") == 1 and resource["path"] != "/":
-                        client.delete_resource(restApiId=words[1], resourceId=resource["id"])
-                _describe(client, words[1], json.loads(body))
-                self._say(200, json.dumps({"id": words[1]}).encode())
+                self._say(200, _replaced(client, words[1], json.loads(body)))
             else:
                 self._pass_on(body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815  http.server looks for these
 
         def _pass_on(self, body: bytes) -> None:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
@@ -82,6 +72,20 @@ def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
             """Not on the tests' output."""
 
     return Handler
+
+
+def _made(client: Any, document: dict[str, Any]) -> bytes:
+    api = client.create_rest_api(name=document["info"]["title"], endpointConfiguration={"types": ["REGIONAL"]})
+    _describe(client, api["id"], document)
+    return json.dumps({"id": api["id"], "name": api["name"]}).encode()
+
+
+def _replaced(client: Any, api_id: str, document: dict[str, Any]) -> bytes:
+    for resource in client.get_resources(restApiId=api_id, limit=500)["items"]:
+        if resource["path"].count("/") == 1 and resource["path"] != "/":
+            client.delete_resource(restApiId=api_id, resourceId=resource["id"])
+    _describe(client, api_id, document)
+    return json.dumps({"id": api_id}).encode()
 
 
 def _describe(client: Any, api_id: str, document: dict[str, Any]) -> None:

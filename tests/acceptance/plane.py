@@ -1,6 +1,5 @@
-"""The control plane as it is released: packaged, deployed into an emulated AWS account, and reached through API Gateway."""
+"""The control plane as it is released: packaged, deployed into an emulated AWS account, behind its API Gateway."""
 
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +32,11 @@ def stage_text(**more: str) -> str:
 
 
 class Packaged(Plane):
-    """Deployed when made. What only a process has (a kill, a folder) is skipped loudly: Lambda has none."""
+    """Deployed when made. What only a process knows, to be killed, is skipped loudly: Lambda has none."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.output = folder / "emulator"  # what functions log is in it
         with ExitStack() as starting:
             self.account: Account = starting.enter_context(account(folder))
             self.account.write_stage(stage_text())
@@ -57,15 +58,13 @@ class Packaged(Plane):
         pytest.skip("Lambda has no process to kill")
 
     @property
-    def state(self) -> Path:
-        pytest.skip("Lambda has no folder")
-
-    @property
-    def output(self) -> Path:
-        """What the emulator and the functions in it wrote."""
-        kept = Path(tempfile.mkstemp(prefix="slipway-")[1])
-        kept.write_text(self.account.emulator.said())
-        return kept
+    def state(self) -> Path:  # type: ignore[override]  # written anew whenever it is asked for
+        """All that the table holds, as it holds it."""
+        folder = self._folder / "state"
+        folder.mkdir(exist_ok=True)
+        pages = self.account.emulator.client("dynamodb").get_paginator("scan").paginate(TableName="slipway-prod")
+        (folder / "table").write_text(repr([item for page in pages for item in page["Items"]]))
+        return folder
 
     def _customer(self) -> str:
         with requests.Session() as session:

@@ -202,7 +202,12 @@ UPGRADE = {"sec-websocket-key": {"value": "x"}}
     ],
 )
 def test_the_edge_tells_a_socket_what_it_is_for_and_nobody_else_can(path: str, said: dict[str, Any]) -> None:
-    query = {"follow": {"value": "true"}, "service_id": {"value": "svc_2"}, "job_id": {"value": "j"}, "agent": {"value": "1"}}
+    query = {
+        "follow": {"value": "true"},
+        "service_id": {"value": "svc_2"},
+        "job_id": {"value": "j"},
+        "agent": {"value": "1"},
+    }
 
     told = edge({"uri": path, "headers": UPGRADE, "querystring": query})
 

@@ -1,0 +1,66 @@
+"""After all other journeys: what each packaged function asked of AWS, held against its policy, both ways."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.deploy.stages import PROJECT
+from tests.journeys.plane import Plane
+
+# What stands in a policy and no journey shows to be needed, and why it stands there.
+_BY_LAMBDA = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:SendMessage",
+}  # Lambda itself asks, in the function's name
+_TO_COME = {  # live logs and job output
+    "execute-api:ManageConnections",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "s3:PutObject",
+}
+_IN_A_NETWORK = {  # what Lambda asks where the stage has a network
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+}
+UNPROVED: dict[str, set[str]] = {
+    "api_handler": _BY_LAMBDA | _TO_COME,
+    "host_step": _BY_LAMBDA | _TO_COME | _IN_A_NETWORK,
+    "host_call": _BY_LAMBDA | _TO_COME | _IN_A_NETWORK,
+    "reaper": _BY_LAMBDA,
+    "reconciler": _BY_LAMBDA,
+}
+
+
+def test_each_function_may_do_what_it_does_and_nothing_else(plane: Plane, pytestconfig: pytest.Config) -> None:
+    from tests.acceptance.plane import Packaged  # noqa: PLC0415  the other plane needs none of it
+
+    if not isinstance(plane, Packaged):
+        pytest.skip("only the packaged release has policies: --plane packaged")
+    if pytestconfig.getoption("keyword") or any(".py" in word for word in pytestconfig.args):
+        pytest.skip("only some of the journeys were run")
+    missing, never = {}, {}
+    for name, unproved in UNPROVED.items():
+        suffix = "" if name == "api_handler" else f"-{name}"
+        used = plane.account.emulator.used(f"slipway-prod{suffix}")
+        allowed = _allowed(name)
+        missing[name] = sorted(used - allowed)
+        never[name] = sorted((allowed - used) ^ (unproved & allowed))
+
+    assert not any(missing.values()), f"asked for and not allowed: {missing}"
+    assert not any(never.values()), f"allowed and never asked for, or no longer unproved: {never}"
+
+
+def _allowed(name: str) -> set[str]:
+    policy: dict[str, Any] = json.loads((PROJECT / ".chalice" / "policies" / f"{name}.json").read_text())
+    actions: set[str] = set()
+    for statement in policy["Statement"]:
+        if statement["Effect"] == "Allow":
+            given = statement["Action"]
+            actions |= {given} if isinstance(given, str) else set(given)
+    return actions
