@@ -6,6 +6,7 @@ PY = .venv/bin/python
 
 # With YES=1 the plan is taken as it is: for pipelines.
 YES ?=
+OPTIONS ?=
 
 .PHONY: help install package plan deploy acceptance smoke-aws bench-packaged cost run test test-dry test-rooms test-wet lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys
 
@@ -24,7 +25,7 @@ test-dry:  ## the rooms that do nothing but think: seconds
 	@$(PY) -m pytest tests/domain tests/commands tests/architecture
 
 test-rooms:  ## the others, against emulators and an sshd in the process: a minute
-	@$(PY) -m pytest -m "not lab and not docker" --ignore tests/domain --ignore tests/commands --ignore tests/architecture
+	@$(PY) -m pytest -m "not lab and not docker" --ignore tests/acceptance --ignore tests/domain --ignore tests/commands --ignore tests/architecture
 
 test-wet:  ## the tests on real Docker hosts
 	@$(PY) -m pytest -m "lab or docker"
@@ -42,13 +43,13 @@ format:  ## put format and import order right
 	@.venv/bin/ruff format .
 
 package: install  ## the release in build/STAGE, compiled and pruned, and how large it is (STAGE=prod)
-	@$(PY) -m infra.deploy package --stage $(STAGE)
+	@$(PY) -m infra.deploy package --stage $(STAGE) $(OPTIONS)
 
 plan: install  ## what `make deploy` would change in the AWS account (STAGE=prod)
-	@$(PY) -m infra.deploy plan --stage $(STAGE)
+	@$(PY) -m infra.deploy plan --stage $(STAGE) $(OPTIONS)
 
 deploy: install  ## into the AWS account: preflight, plan, then both stacks, functions and APIs (STAGE=prod YES=)
-	@$(PY) -m infra.deploy up --stage $(STAGE) $(if $(YES),--yes)
+	@$(PY) -m infra.deploy up --stage $(STAGE) $(if $(YES),--yes) $(OPTIONS)
 
 acceptance: install  ## the release, deployed into an emulated AWS account, with real Docker hosts
 	@$(PY) -m pytest tests/acceptance

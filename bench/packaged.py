@@ -25,6 +25,7 @@ _NAMES = {
     "Region": _REGION,
     "AccountId": "123456789012",
     "Partition": "aws",
+    "Table": "slipway-prod",
     "KeyArn": "arn:aws:kms:eu-central-1:123456789012:key/bench",
 }
 _TOLD = "\nfrom resource import *; spent = getrusage(RUSAGE_SELF); print((spent.ru_utime + spent.ru_stime) * 1000)"

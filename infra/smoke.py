@@ -111,9 +111,9 @@ class Smoke:
 
     def table(self) -> Outcome:
         client = self._clients("dynamodb")
-        backups = client.describe_continuous_backups(TableName=self._stage.prefix)["ContinuousBackupsDescription"]
+        backups = client.describe_continuous_backups(TableName=self._stage.table)["ContinuousBackupsDescription"]
         point = backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
-        lives = client.describe_time_to_live(TableName=self._stage.prefix)["TimeToLiveDescription"]["TimeToLiveStatus"]
+        lives = client.describe_time_to_live(TableName=self._stage.table)["TimeToLiveDescription"]["TimeToLiveStatus"]
         return (point, lives) == ("ENABLED", "ENABLED"), f"point in time {point}, time to live {lives}"
 
     def alarms(self) -> Outcome:

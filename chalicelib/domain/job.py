@@ -43,6 +43,7 @@ class Job(Noun):
     up_began: bool = False
     cancel_requested: bool = False
     requested_by: str = ""
+    request_id: str = ""  # of the request it came of; in the log of every step
     placement: str = ""
     resumed: int = 0  # how often a one-machine engine that lost its executions began it again
     message: str = ""

@@ -21,6 +21,7 @@
 | what a host's services used | OBSERVED#<host id> | <service id> |
 | an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |
 | a token's requests          | RATE#<token id> | <minute>      |
+| the table's own form        | SCHEMA        | VERSION         |
 | the audit trail             | AUDIT#<day>   | <time>#<id>     |
 
 Lists are queries of one partition; nothing scans, but for the operator's command that rebuilds the service list.

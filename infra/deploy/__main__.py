@@ -45,6 +45,7 @@ def _package(stage: Stage, folder: Path, arguments: argparse.Namespace) -> None:
         "Region": stage.region,
         "AccountId": stage.account,
         "Partition": "aws",
+        "Table": stage.table,
         "KeyArn": f"arn:aws:kms:{stage.region}:{stage.account}:alias/{stage.prefix}",
     }
     wanted = release.Wanted(stage.name, names, stage.settings, architecture=arguments.architecture)

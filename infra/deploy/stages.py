@@ -53,8 +53,9 @@ class Stage:
         return f"{self.prefix}-deploys-{self.account}"
 
     @property
-    def function_names(self) -> str:
-        return f"{self.prefix}-"
+    def table(self) -> str:
+        """The table that is declared, unless the settings name one that was restored from a backup."""
+        return self.settings.get("SLIPWAY_TABLE", self.prefix)
 
 
 def read(name: str, folder: Path = STAGES) -> Stage:

@@ -129,7 +129,7 @@ class _Deploy:
 
     def _migrations(self) -> list[migrate.Migration]:
         try:
-            self._clients("dynamodb").describe_table(TableName=self._stage.prefix)
+            self._clients("dynamodb").describe_table(TableName=self._stage.table)
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return []
@@ -238,7 +238,7 @@ class _Deploy:
             self._tell(f"the first admin's token is in Secrets Manager: {secret}")
 
     def _table(self) -> Table:
-        return Table(self._clients("dynamodb"), self._stage.prefix)
+        return Table(self._clients("dynamodb"), self._stage.table)
 
     def _names(self) -> dict[str, str]:
         return {"App": APP, "Stage": self._stage.name}
@@ -246,4 +246,10 @@ class _Deploy:
     def _places(self) -> dict[str, str]:
         key = self._clients("kms").describe_key(KeyId=f"alias/{self._stage.prefix}")["KeyMetadata"]["Arn"]
         partition = key.split(":")[1]
-        return {"Region": self._stage.region, "AccountId": self._stage.account, "Partition": partition, "KeyArn": key}
+        return {
+            "Region": self._stage.region,
+            "AccountId": self._stage.account,
+            "Partition": partition,
+            "KeyArn": key,
+            "Table": self._stage.table,
+        }

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -151,7 +151,7 @@ class Account:
         return subprocess.run(
             [sys.executable, "-m", "infra.deploy", verb, *where, *words],
             cwd=PROJECT,
-            env=self._environment(environment),
+            env={**os.environ, **self.environment(), **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -159,13 +159,12 @@ class Account:
             stdin=subprocess.DEVNULL,
         )
 
-    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What leads an operator's commands here."""
         return {
-            **os.environ,
             **self.emulator.environment,
             "AWS_ENDPOINT_URL_API_GATEWAY": self._imports,
             "AWS_DATA_PATH": str(self._data),
-            **more,
         }
 
     def deployed(self) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ COMPOSE = (
 GOOD_WAY = ("Admit", "Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
-def created(panel: Panel) -> tuple[Service, Job]:
+def created(panel: Panel, caller: Caller = ADMIN) -> tuple[Service, Job]:
     panel.a_host()
     wanted = drafting.NewService(
         name="blog",
@@ -34,7 +34,7 @@ def created(panel: Panel) -> tuple[Service, Job]:
         compose=COMPOSE,
         variables={"PASSWORD": "canary-secret"},
     )
-    service, job = start.create(drafting.draft(wanted, ADMIN), ADMIN)
+    service, job = start.create(drafting.draft(wanted, caller), caller)
     return service, job
 
 
@@ -511,3 +511,19 @@ def test_a_stop_that_fails_is_raised_and_frees_the_service(panel: Panel, host: F
 
 def test_a_step_for_every_name(panel: Panel) -> None:
     assert set(GOOD_WAY) < set(STEPS)
+
+
+def test_the_request_that_asked_for_a_job_is_named_in_the_log_of_each_step(
+    panel: Panel, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="slipway")
+    _, job = created(panel, ADMIN.model_copy(update={"request_id": "req_1"}))
+
+    step("Admit", job)
+    host.answers["preflight"] = errors.CommandFailed("no")
+    with pytest.raises(errors.CommandFailed):
+        step("Preflight", job)
+
+    lines = [record.getMessage() for record in caplog.records if job.id in record.getMessage()]
+    assert json.loads(lines[0]) == {"request_id": "req_1", "job_id": job.id, "step": "Admit", "outcome": "done"}
+    assert "req_1" in lines[1]
