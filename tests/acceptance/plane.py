@@ -1,5 +1,6 @@
 """The control plane as it is released: packaged, deployed into an emulated AWS account, behind its API Gateway."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 import requests
 
+from chalicelib.settings import Settings
 from tests.acceptance.cloud import ACCOUNT, REGION, Account, account
+from tests.acceptance.edge import Edge
 from tests.journeys.plane import SETTINGS, Plane
 
 _STAGE = """\
@@ -24,6 +27,17 @@ mode = "none"
 """
 
 
+def _addresses(address: str, port: int) -> dict[str, str]:
+    """Where the release is told that it answers, of the settings that it has."""
+    at = {
+        "SLIPWAY_PUBLIC_URL": f"http://{address}:{port}",
+        "SLIPWAY_WEBSOCKET_URL": f"ws://{address}:{port}",
+        "SLIPWAY_WEBSOCKET_ENDPOINT": f"http://127.0.0.1:{port}",
+    }
+    known = {f"SLIPWAY_{name.upper()}" for name in Settings.__dataclass_fields__}
+    return {name: value for name, value in at.items() if name in known}
+
+
 def stage_text(**more: str) -> str:
     """The stage that journeys run on: what they change of the settings, the local runner changes too."""
     settings = {**SETTINGS, "SLIPWAY_REQUESTS_PER_MINUTE": "60000", **more}
@@ -34,15 +48,20 @@ def stage_text(**more: str) -> str:
 class Packaged(Plane):
     """Deployed when made. What only a process knows, to be killed, is skipped loudly: Lambda has none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
+        """`addresses`: where it answers; the last of them is the one that hosts are told."""
         self._folder = folder
         self.output = folder / "emulator"  # what functions log is in it
         with ExitStack() as starting:
             self.account: Account = starting.enter_context(account(folder))
-            self.account.write_stage(stage_text())
+            emulator = self.account.emulator
+            edge = starting.enter_context(Edge(emulator.url, emulator.client, addresses))
+            self.port = edge.port
+            self.account.write_stage(stage_text(**_addresses(addresses[-1], edge.port)))
             done = self.account.run("up", "--yes")
             assert done.returncode == 0, done.stdout + done.stderr
-            self.api, self.token = self.account.api, self.account.admin_token()
+            self.api, self.token = f"http://127.0.0.1:{edge.port}", self.account.admin_token()
+            self.websocket = f"ws://127.0.0.1:{edge.port}"
             self.customer_id = self._customer()
             self._started = starting.pop_all()
 
@@ -51,7 +70,7 @@ class Packaged(Plane):
     ) -> None:
         self._started.close()
 
-    def restart(self) -> None:
+    def restart(self, *_: Any) -> None:
         pytest.skip("Lambda has no process to restart")
 
     def kill(self, meanwhile: Any = None) -> None:
