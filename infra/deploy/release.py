@@ -2,8 +2,9 @@
 
 Three things are done that Chalice does not do. Wheels are put into `vendor/` for the functions' processor, without
 what the functions never import (boto3, S3's transfers, 400 services of botocore, tests). Everything is compiled, with
-bytecode that is not checked against its source, since Lambda's disk cannot be written and its files have one date.
-And what is `${…}` in config.json and the policies is filled in.
+bytecode that is not checked against its source, since Lambda's disk cannot be written and its files have one date;
+our own goes without its source, but for the host kit, which hosts get as source. And what is `${…}` in config.json and
+the policies is filled in.
 """
 
 import compileall
@@ -32,7 +33,6 @@ SERVICES = ("apigatewaymanagementapi", "dynamodb", "kms", "lambda", "s3", "stepf
 SPEAK_SSH = ("host_step", "host_call")
 _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
 _PRUNED = ("boto3", "s3transfer", "bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
-# Bytecode is what Python runs; but tracebacks quote the source, so ours is shipped beside it.
 _UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 
 
@@ -66,7 +66,7 @@ def build(wanted: Wanted, folder: Path) -> Path:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.copy(PROJECT / "app.py", folder)
     shutil.copytree(PROJECT / "chalicelib", folder / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
-    _compile(folder / "chalicelib")
+    _compile_ours(folder / "chalicelib")
     (folder / ".chalice" / "config.json").write_text(json.dumps(config, indent=2))
     for policy in sorted((PROJECT / ".chalice" / "policies").glob("*.json")):
         _write(folder / ".chalice" / "policies" / policy.name, filled(policy.read_text(), names))
@@ -165,9 +165,28 @@ def _prune(vendor: Path) -> None:
             shutil.rmtree(path)
 
 
-def _compile(folder: Path) -> None:
+def _compile_ours(folder: Path) -> None:
+    """In the source's place. A traceback still names file and line, and does not quote them."""
+    _compile(folder, legacy=True)
+    kept = folder / "hostkit"
+    for source in folder.rglob("*.py"):
+        if kept in source.parents:
+            source.with_suffix(".pyc").unlink()
+        else:
+            source.unlink()
+    if kept.exists():
+        _compile(kept)
+
+
+def _compile(folder: Path, *, legacy: bool = False) -> None:
     done = compileall.compile_dir(
-        folder, quiet=2, force=True, invalidation_mode=_UNCHECKED, stripdir=str(folder.parent), prependdir="/var/task"
+        folder,
+        quiet=2,
+        force=True,
+        legacy=legacy,
+        invalidation_mode=_UNCHECKED,
+        stripdir=str(folder.parent),
+        prependdir="/var/task",
     )
     if not done:
         raise DeployError(f"{folder.name} does not compile")

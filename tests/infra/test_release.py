@@ -1,6 +1,7 @@
 """What the release's folder holds, without the packages, which the acceptance run downloads."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,18 @@ def test_what_is_shipped_is_compiled_so_that_a_disk_that_cannot_be_written_does_
     (made,) = (tmp_path / "lib" / "__pycache__").glob("*.pyc")
     flags = int.from_bytes(made.read_bytes()[4:8], "little")
     assert flags == 0b01  # by hash, and not looked up in the source
+
+
+def test_ours_is_shipped_as_bytecode_and_what_hosts_get_as_source(tmp_path: Path) -> None:
+    (tmp_path / "chalicelib" / "hostkit").mkdir(parents=True)
+    (tmp_path / "chalicelib" / "module.py").write_text("x = 1\n")
+    (tmp_path / "chalicelib" / "hostkit" / "main.py").write_text("x = 1\n")
+
+    release._compile_ours(tmp_path / "chalicelib")
+
+    files = {str(path.relative_to(tmp_path / "chalicelib")) for path in tmp_path.rglob("*") if path.is_file()}
+    version = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"
+    assert files == {"module.pyc", "hostkit/main.py", f"hostkit/__pycache__/main.{version}.pyc"}
 
 
 def test_every_service_that_the_functions_ask_is_packed() -> None:
