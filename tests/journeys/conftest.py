@@ -75,6 +75,13 @@ def plane(stage: Stage) -> Plane:
 
 
 @pytest.fixture
+def process(pytestconfig: pytest.Config) -> None:
+    """For journeys that kill or restart the control plane."""
+    if pytestconfig.getoption("--plane") == "packaged":
+        pytest.skip("Lambda has no process to kill or restart")
+
+
+@pytest.fixture
 def hosts(stage: Stage) -> tuple[DockerHost, DockerHost]:
     """Both hosts, sound."""
     for host in stage.hosts:

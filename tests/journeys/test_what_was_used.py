@@ -28,11 +28,18 @@ _IN_A_NETWORK = {  # what Lambda asks where the stage has a network
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
+_WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere, which journeys on AWS's own parts do not make happen
+    "dynamodb:DeleteItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "lambda:InvokeFunction",
+    "states:StartExecution",
+}
 UNPROVED: dict[str, set[str]] = {
     "api_handler": _BY_LAMBDA | _TO_COME,
     "host_step": _BY_LAMBDA | _TO_COME | _IN_A_NETWORK,
     "host_call": _BY_LAMBDA | _TO_COME | _IN_A_NETWORK,
-    "reaper": _BY_LAMBDA,
+    "reaper": _BY_LAMBDA | _WHEN_A_JOB_WAS_LOST,
     "reconciler": _BY_LAMBDA,
 }
 
