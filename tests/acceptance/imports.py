@@ -75,7 +75,11 @@ def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
 
 
 def _made(client: Any, document: dict[str, Any]) -> bytes:
-    api = client.create_rest_api(name=document["info"]["title"], endpointConfiguration={"types": ["REGIONAL"]})
+    api = client.create_rest_api(
+        name=document["info"]["title"],
+        endpointConfiguration={"types": ["REGIONAL"]},
+        binaryMediaTypes=document["x-amazon-apigateway-binary-media-types"],
+    )
     _describe(client, api["id"], document)
     return json.dumps({"id": api["id"], "name": api["name"]}).encode()
 
