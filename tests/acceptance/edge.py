@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from tests.architecture.test_templates import template
 
-_CONNECTIONS = "/@connections"
 _HEAD_LIMIT = 65536
 
 
@@ -107,8 +106,6 @@ class Edge:
     async def _routed(self, target: str, *, upgrade: bool) -> tuple[str, str]:
         """The API and what it is asked; no API for what is refused."""
         parts = urlsplit(target)
-        if parts.path.startswith(_CONNECTIONS):  # as on the WebSocket API's own host name
-            return await self._id("sockets"), f"/prod{target}"
         if any(fnmatch.fnmatch(parts.path, pattern) for pattern in _SOCKET_PATHS):
             query = {name: {"value": value} for name, value in parse_qsl(parts.query)}
             headers = {"sec-websocket-key": {"value": "x"}} if upgrade else {}

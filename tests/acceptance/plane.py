@@ -1,6 +1,6 @@
 """The control plane as it is released: packaged, deployed into an emulated AWS account, behind its API Gateway."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +32,6 @@ def _addresses(address: str, port: int) -> dict[str, str]:
     at = {
         "SLIPWAY_PUBLIC_URL": f"http://{address}:{port}",
         "SLIPWAY_WEBSOCKET_URL": f"ws://{address}:{port}",
-        "SLIPWAY_WEBSOCKET_ENDPOINT": f"http://127.0.0.1:{port}",
     }
     known = {f"SLIPWAY_{name.upper()}" for name in Settings.__dataclass_fields__}
     return {name: value for name, value in at.items() if name in known}
@@ -57,9 +56,12 @@ class Packaged(Plane):
             emulator = self.account.emulator
             edge = starting.enter_context(Edge(emulator.url, emulator.client, addresses))
             self.port = edge.port
-            self.account.write_stage(stage_text(**_addresses(addresses[-1], edge.port)))
-            done = self.account.run("up", "--yes")
-            assert done.returncode == 0, done.stdout + done.stderr
+            settings = _addresses(addresses[-1], edge.port)
+            self._deploy(settings)
+            if sockets := self.account.deployed().get("websocket_api"):
+                # Signed for the address that is asked, so it must be the emulator's own, with the id that it just gave.
+                endpoint = f"{emulator.url}/_aws/execute-api/{sockets['websocket_api_id']}/prod"
+                self._deploy({**settings, "SLIPWAY_WEBSOCKET_ENDPOINT": endpoint})
             self.api, self.token = f"http://127.0.0.1:{edge.port}", self.account.admin_token()
             self.websocket = f"ws://127.0.0.1:{edge.port}"
             self.customer_id = self._customer()
@@ -69,6 +71,11 @@ class Packaged(Plane):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._started.close()
+
+    def _deploy(self, settings: Mapping[str, str]) -> None:
+        self.account.write_stage(stage_text(**settings))
+        done = self.account.run("up", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def restart(self, *_: Any) -> None:
         pytest.skip("Lambda has no process to restart")
