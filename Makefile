@@ -8,7 +8,7 @@ PY = .venv/bin/python
 YES ?=
 OPTIONS ?=
 
-.PHONY: help install package plan deploy acceptance smoke-aws bench-packaged cost run test test-dry test-rooms test-wet lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys
+.PHONY: help install package plan deploy acceptance smoke-aws bench-packaged cost run test test-dry test-rooms test-wet lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,7 +64,7 @@ cost:  ## what AWS asks a month for 10, 100 and 1,000 services, with the arithme
 clean-lab:  ## end lab hosts that a killed test run left behind
 	@$(PY) -m tests.lab down
 
-bench: bench-import bench-packaged bench-api bench-lists bench-placement bench-deploy bench-deploys  ## every bench, one after the other
+bench: bench-import bench-packaged bench-api bench-lists bench-placement bench-deploy bench-deploys bench-live  ## every bench, one after the other
 
 bench-deploy: install  ## a deploy through the API against `docker compose up -d --wait` over SSH, on a lab host
 	@$(PY) -m bench.deploy
@@ -83,6 +83,9 @@ bench-lists: install  ## the list of 1,000 and 10,000 services, 8 connections
 
 bench-placement: install  ## 1,000 creates at once over 20 simulated hosts: is anything promised twice?
 	@$(PY) -m bench.placement
+
+bench-live: install  ## live logs: how late, how many lines, what watching costs the host
+	@$(PY) -m bench.live
 
 bench-deploys: install  ## 16 deploys at once on a lab host against 16 times `docker compose up -d`
 	@$(PY) -m bench.many_deploys

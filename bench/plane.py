@@ -99,7 +99,7 @@ def _serve(state: Path, ready: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         cloud = Cloud(state, settings)
         try:
-            with Front(listener, Gateway(cloud.app, cloud.config)):
+            with Front([listener], Gateway(cloud.app, cloud.config), cloud.sockets):
                 _tell(ready, f"http://127.0.0.1:{listener.getsockname()[1]}")
                 cloud.start_clock()
                 sys.stdin.read()

@@ -10,6 +10,7 @@ class Settings:
     """What an installation decides. Every field is set by `SLIPWAY_<FIELD IN CAPITALS>`."""
 
     table: str = "slipway"
+    bucket: str = "slipway"
     state_machine_arn: str = ""
     kms_key_id: str = "alias/slipway"
     host_call_function: str = "host_call"
@@ -37,6 +38,12 @@ class Settings:
     health_timeout_seconds: int = 120
     requests_per_minute: int = 600  # of one token, unless it has a limit of its own; 0: no limit
     audit_days: int = 365
+    public_url: str = ""  # where this API answers; "" : hosts are given no agent
+    websocket_url: str = ""  # the same for WebSockets: wss://…
+    websocket_endpoint: str = ""  # of API Gateway's @connections
+    sign_of_life_seconds: int = 540  # on a quiet stream; API Gateway ends a connection that is idle for 600
+    agent_pace_ms: int = 250  # at most one batch of log lines in this time from each host
+    agent_stats_seconds: int = 15
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

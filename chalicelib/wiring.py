@@ -4,12 +4,17 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.aws.functions import HostCalls
+from chalicelib.aws.gateway import Gateway
+from chalicelib.aws.objects import Objects
 from chalicelib.aws.sealing import Sealer
 from chalicelib.aws.workflow import Workflow
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
+from chalicelib.store.agents import AgentStore
 from chalicelib.store.audit import AuditStore
+from chalicelib.store.followers import FollowerStore
 from chalicelib.store.jobs import JobStore
+from chalicelib.store.lanes import LaneStore
 from chalicelib.store.promises import Promises
 from chalicelib.store.rates import RateStore
 from chalicelib.store.records import Records
@@ -19,6 +24,7 @@ from chalicelib.store.services import ServiceStore
 from chalicelib.store.slots import Slots
 from chalicelib.store.table import Table
 from chalicelib.store.templates import TemplateStore
+from chalicelib.store.tickets import TicketStore
 
 if TYPE_CHECKING:
     from chalicelib.ssh import RemoteHost
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 # A call to a host must answer before API Gateway gives up at 29 s.
 HOST_CALL_SECONDS = 25
 QUICK_CALL_SECONDS = 4
+# A message to a follower that is not answered by then may have arrived or not.
+POST_SECONDS = 4
 
 
 class Adapters:
@@ -60,6 +68,10 @@ class Adapters:
         return Records(self.table, "HOSTS", Host, "host")
 
     @cached_property
+    def agents(self) -> AgentStore:
+        return AgentStore(self.table)
+
+    @cached_property
     def customers(self) -> Records[Customer]:
         return Records(self.table, "CUSTOMERS", Customer, "customer")
 
@@ -88,8 +100,34 @@ class Adapters:
         return AuditStore(self.table, self.settings.audit_days)
 
     @cached_property
+    def followers(self) -> FollowerStore:
+        return FollowerStore(self.table)
+
+    @cached_property
+    def tickets(self) -> TicketStore:
+        return TicketStore(self.table)
+
+    @cached_property
+    def lanes(self) -> LaneStore:
+        return LaneStore(self.table)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        return Gateway(
+            _client(
+                "apigatewaymanagementapi",
+                read_timeout=POST_SECONDS,
+                endpoint_url=self.settings.websocket_endpoint or None,
+            )
+        )
+
+    @cached_property
     def sealer(self) -> Sealer:
         return Sealer(_client("kms"), self.settings.kms_key_id)
+
+    @cached_property
+    def objects(self) -> Objects:
+        return Objects(_client("s3"), self.settings.bucket)
 
     @cached_property
     def workflow(self) -> Workflow:
@@ -151,11 +189,13 @@ def _session() -> Any:
     return botocore.session.get_session()
 
 
-def _client(service: str, read_timeout: int = 10) -> Any:
+def _client(service: str, read_timeout: int = 10, endpoint_url: str | None = None) -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
-    retries = {"total_max_attempts": 1 if service == "lambda" else 4, "mode": "standard"}
+    # What must not happen twice is tried once.
+    retries = {"total_max_attempts": 1 if service in ("lambda", "apigatewaymanagementapi") else 4, "mode": "standard"}
     return _session().create_client(
         service,
+        endpoint_url=endpoint_url,
         config=Config(retries=retries, connect_timeout=3, read_timeout=read_timeout, max_pool_connections=64),
     )

@@ -1,4 +1,4 @@
-"""DynamoDB and KMS for tests: the one-machine runner's own, behind real boto3 clients, with a table for each test."""
+"""DynamoDB, KMS and S3 for tests: the one-machine runner's own, behind real boto3 clients, anew for each test."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from chalicelib import wiring
+from chalicelib.aws.objects import Objects
 from chalicelib.aws.sealing import Sealer
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Customer, Host, new_token
@@ -19,6 +20,8 @@ from chalicelib.store.table import Table, definition
 from infra.local.dynamodb import DynamoDB
 from infra.local.facade import Facade
 from infra.local.keys import Keys
+from infra.local.objects import Objects as LocalObjects
+from tests.live.fakes import Gateway
 
 
 class Workflow:
@@ -67,7 +70,8 @@ class Panel(wiring.Adapters):
     @cached_property
     def settings(self) -> Settings:
         # Tests ask faster than people; those about the limit give a token one of its own.
-        return Settings(table=f"t{uuid.uuid4().hex}", requests_per_minute=0)
+        own = f"t{uuid.uuid4().hex}"
+        return Settings(table=own, bucket=own, requests_per_minute=0)
 
     @cached_property
     def table(self) -> Table:
@@ -80,8 +84,18 @@ class Panel(wiring.Adapters):
         return Sealer(self.client("kms"), self.settings.kms_key_id)
 
     @cached_property
+    def objects(self) -> Objects:
+        client = self.client("s3")
+        client.create_bucket(Bucket=self.settings.bucket)
+        return Objects(client, self.settings.bucket)
+
+    @cached_property
     def workflow(self) -> Any:
         return Workflow()
+
+    @cached_property
+    def gateway(self) -> Any:
+        return Gateway()
 
     @cached_property
     def host_calls(self) -> Any:
@@ -129,12 +143,13 @@ class Panel(wiring.Adapters):
 
 @pytest.fixture(scope="session")
 def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an AWS that has DynamoDB and KMS."""
+    """The address of an AWS that has DynamoDB, KMS and S3."""
     folder: Path = tmp_path_factory.mktemp("aws")
     dynamodb, keys = DynamoDB(folder), Keys(folder / "kms.json")
     with Facade() as facade:
         facade.offer("DynamoDB_20120810", dynamodb.answer)
         facade.offer("TrentService", keys.answer)
+        facade.offer_signed("s3", LocalObjects(folder / "s3").answer)
         yield facade.url
     dynamodb.close()
 

@@ -13,6 +13,7 @@ from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
+from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -173,11 +174,12 @@ def get_token(request: Request, token_id: str) -> views.Token:
 
 @routes.on("DELETE", "/tokens/{token_id}", role="admin", answers={204: Says(None)})
 def revoke_token(request: Request, token_id: str) -> Answer:
-    """Revoke a token: it stops working everywhere within 15 s. Its record stays."""
+    """Revoke a token: it stops working everywhere within 15 s, and its WebSockets end. Its record stays."""
     token = adapters().tokens.get(token_id)
     if token.revoked_at is None:
         adapters().tokens.change(token, revoked_at=now())
     forget(token_id)
+    following.close_all(token_id)
     return Answer(None, 204)
 
 

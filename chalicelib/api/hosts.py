@@ -6,15 +6,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from chalicelib.api import views
+from chalicelib.api import auth, views
 from chalicelib.api.contract import ASKS_HOST, Says
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
 from chalicelib.deploy.upkeep import forget_removals
 from chalicelib.domain.errors import Conflict, ValidationFailed
-from chalicelib.domain.panel import Host
+from chalicelib.domain.panel import Agent, Host
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
+from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -212,7 +213,22 @@ def delete_host(request: Request, host_id: str) -> Answer:
         raise Conflict(message, {"service_ids": leaving})
     forget_removals(host_id)
     adapters().hosts.remove(host)
+    _end_agent(host_id)
     return Answer(None, 204)
+
+
+@routes.on("DELETE", "/hosts/{host_id}/agent", role="admin", answers={204: Says(None)})
+def revoke_agent(request: Request, host_id: str) -> Answer:
+    """Revoke the token of the host's agent and end its connection. The next check gives it a new one."""
+    adapters().hosts.get(host_id)
+    _end_agent(host_id)
+    return Answer(None, 204)
+
+
+def _end_agent(host_id: str) -> None:
+    adapters().agents.revoke(host_id)
+    auth.forget_agent(host_id)
+    following.close_agent(host_id)
 
 
 def _refuse_taken_name(name: str) -> None:
@@ -228,6 +244,12 @@ def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:
 
 def _shown(host: Host) -> Answer:
     return Answer(_view(host), headers=etag(host.version))
+
+
+def _agent_view(agent: Agent | None) -> views.HostAgent | None:
+    if agent is None or agent.revoked_at:
+        return None
+    return views.HostAgent(version=agent.version, last_seen=agent.last_seen, connected=bool(agent.connection_id))
 
 
 def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan:
@@ -257,6 +279,7 @@ def _view(host: Host) -> views.Host:
         capacity=promise["capacity"],
         reserved=promise["reserved"],
         problems=[views.HostProblem(check=problem["check"], message=problem["message"]) for problem in host.problems],
+        agent=_agent_view(adapters().agents.get(host.id)),
         facts=host.facts,
         checked_at=host.checked_at,
         created_at=host.created_at,

@@ -107,6 +107,7 @@ class Request:
     content_type: str
     raw_body: bytes
     if_match: str | None = None
+    authorization: str | None = None
 
     def must_match(self, version: int) -> None:
         """Raise `PreconditionFailed` if the caller wants another version changed than this, the one that was read."""
@@ -311,6 +312,7 @@ def _asked(request: ChaliceRequest, caller: Caller, request_id: str) -> Request:
         content_type=request.headers.get("content-type", ""),
         raw_body=_raw_body(request),
         if_match=request.headers.get("if-match"),
+        authorization=request.headers.get("authorization"),
     )
 
 

@@ -1,16 +1,18 @@
 """/jobs: what a deploy did, is doing, and how to stop it."""
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from chalicelib.api import views
 from chalicelib.api.auth import must_see
-from chalicelib.api.http import Answer, Request, Routes, WireIn
-from chalicelib.domain.errors import Conflict
+from chalicelib.api.follow import Cursor, upgrade
+from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
+from chalicelib.domain.errors import Conflict, Unavailable, UpgradeRequired
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
+from chalicelib.live import kept
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -44,6 +46,29 @@ def cancel_job(request: Request, job_id: str) -> Answer:
         raise Conflict(f"a {job.kind} cannot be cancelled")
     job = adapters().jobs.request_cancel(job_id)
     return Answer(_view(job), 200 if job.is_over else 202)
+
+
+class ReadJobLogs(WireIn):
+    follow: TrueOrFalse = False
+    tail: str | None = None  # these three are for following
+    cursor: str | None = Cursor
+    format: Literal["entry", "batch"] | None = None
+
+
+@routes.on(
+    "GET",
+    "/jobs/{job_id}/logs",
+    query=ReadJobLogs,
+    answers={200: views.JobLogs},
+    raises=(UpgradeRequired, Unavailable),
+)
+def read_job_logs(request: Request, job_id: str) -> views.JobLogs:
+    """What its pull, build and Compose printed, kept for 14 days; of one that still runs, that of the steps done."""
+    job = _job(job_id, request.caller)
+    if request.parameters(ReadJobLogs).follow:
+        raise upgrade(request, f"jobs/{job.id}/logs", job.id)
+    entries, truncated = kept.output_entries(job.id)
+    return views.JobLogs(logs=entries, truncated=truncated)  # type: ignore[typeddict-item]  # as they were kept
 
 
 def _job(job_id: str, caller: Caller) -> Job:

@@ -66,6 +66,7 @@ _TAGS: Final = {
     "registries": "Customers' credentials for private images",
     "templates": "What can be deployed by name",
     "audit": "Who asked for which change",
+    "agent": "What hosts' agents send and fetch; no part of what clients call",
     "health": "Whether this API answers",
     "openapi.json": "This document",
 }

@@ -202,14 +202,70 @@ class ReleasePage(Page):
 
 class LogEntry(TypedDict):
     timestamp: Time
-    stream: Literal["stdout", "stderr"]
+    stream: Literal["stdout", "stderr", "system"]
     message: str
     container: str
+
+
+class LogSource(TypedDict):
+    """Where lines come from: the host as it is, or what was kept when a container ended."""
+
+    source: Literal["host", "kept"]
+    container: str | None
+    ended_at: Time | None
+    exit_code: int | None
 
 
 class Logs(TypedDict):
     logs: list[LogEntry]
     truncated: bool
+    sources: list[LogSource]
+    note: NotRequired[str]
+
+
+class JobLogs(TypedDict):
+    logs: list[LogEntry]
+    truncated: bool
+
+
+class Followed(TypedDict):
+    """An entry that the agent may look for: where a follower starts."""
+
+    number: int
+    start: dict[str, Any]
+    service_id: NotRequired[str]
+    job_id: NotRequired[str]
+    job_over: NotRequired[bool]
+
+
+class PackageTold(TypedDict):
+    version: str
+    sha256: str
+
+
+class AgentPackage(PackageTold):
+    content: str
+
+
+class AgentAnswer(TypedDict):
+    followers_version: int
+    followers: NotRequired[list[Followed]]
+    jobs_over: list[str]
+    behind: list[list[int]]
+    gone: list[int]
+    sign_of_life_seconds: int
+    pace_ms: int
+    stats_seconds: int
+    package: PackageTold
+
+
+class Lane(TypedDict):
+    boot: str
+    sequence: int
+
+
+class AgentState(TypedDict):
+    lanes: dict[str, Lane]
 
 
 class Event(TypedDict):
@@ -290,6 +346,14 @@ class HostReserved(TypedDict):
     services: int
 
 
+class HostAgent(TypedDict):
+    """What pushes logs and figures from there; null where it was given no token, or that was revoked."""
+
+    version: str | None
+    last_seen: Time | None
+    connected: bool
+
+
 class Host(TypedDict):
     """`facts` are what its last check found; `capacity` is null before the first."""
 
@@ -306,6 +370,7 @@ class Host(TypedDict):
     capacity: HostCapacity | None
     reserved: HostReserved
     problems: list[HostProblem]
+    agent: HostAgent | None
     facts: dict[str, str | int]
     checked_at: Time | None
     created_at: Time

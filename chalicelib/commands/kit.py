@@ -159,6 +159,11 @@ def inventory() -> Command:
     return _verb("inventory")
 
 
+def agent(action: Literal["ensure", "stop", "status"]) -> Command:
+    """Its program and configuration are put there before, by SFTP."""
+    return _verb("agent", action=action)
+
+
 def waiting() -> Command:
     """A kit started ahead of the verb that `told` will tell it."""
     return _program("wait", b"")

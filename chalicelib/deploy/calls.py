@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
+from chalicelib.deploy.agents import ensure_agent
 from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
 from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
@@ -140,9 +141,17 @@ def check_host(host_id: str) -> dict[str, Any]:
                 ),
                 timeout=55,
             )
+            if settings.public_url:
+                facts["agent"] = ensure_agent(host, remote)
     except SlipwayError as error:
         problems.append(_problem(error.code, error.message))
     return {"status": _keep_check(host, problems, facts)}
+
+
+def look_after_agent(host_id: str) -> dict[str, Any]:
+    """See to it that the agent of this host runs: it was not heard of for a while."""
+    host = adapters().hosts.get(host_id)
+    return {"agent": ensure_agent(host, adapters().connected(host))}
 
 
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -151,6 +160,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "measure": measure,
     "prepare_host": prepare_host,
     "check_host": check_host,
+    "ensure_agent": look_after_agent,
 }
 
 

@@ -17,12 +17,13 @@ from chalicelib.commands import kit
 from chalicelib.commands.command import Command
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import logins_for
-from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError
+from chalicelib.domain.errors import Cancelled, CommandFailed, DeadlinePassed, SlipwayError, Unavailable
 from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Host
 from chalicelib.domain.redaction import Redactor, secret_values
 from chalicelib.domain.service import Event, Release, Service, Source
 from chalicelib.domain.words import new_id, now
+from chalicelib.live import kept
 from chalicelib.store.table import Lost
 from chalicelib.wiring import adapters
 
@@ -84,10 +85,7 @@ class Work:
         service = adapters().services.find(self.job.service_id)
         if service is None:
             return Redactor(())
-        numbers = {self.job.release, service.release} - {0}
-        sources = [self.source(number) for number in sorted(numbers)]
-        secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
-        return Redactor([*secrets, *(login["password"] for login in self.logins.values())])
+        return _redactor(self.job, service.release, self.logins)
 
     @cached_property
     def logins(self) -> dict[str, kit.Login]:
@@ -135,17 +133,34 @@ class Work:
                 try:
                     self.stop_if_told()
                 except (Cancelled, DeadlinePassed):
-                    self.ask(kit.cancel(name))
+                    self._keep_output(name, self.ask(kit.cancel(name)))
                     raise
             self._say_how_far(answer)
             if time.monotonic() > deadline:
                 return "waiting"
             answer = self.ask(kit.job(name, wait_s=1, tail_lines=_OUTPUT_LINES))
+        self._keep_output(name, answer)
         if answer["state"] == "done" and answer["rc"] == 0:
             return "done"
-        output = answer.get("output", "").strip()
-        last = output.splitlines()[-1] if output else f"exit code {answer.get('rc')}"
-        raise failure(last, {"exit_code": answer.get("rc"), "output": output})
+        lines = answer.get("output", "").strip().splitlines()[-_OUTPUT_LINES:]
+        last = lines[-1] if lines else f"exit code {answer.get('rc')}"
+        raise failure(last, {"exit_code": answer.get("rc"), "output": "\n".join(lines)})
+
+    def _keep_output(self, name: str, answer: dict[str, Any]) -> None:
+        """For those who ask for it when the host has forgotten it. A deploy does not fail for want of it."""
+        output = answer.get("output", "")
+        if not output:
+            return
+        try:
+            kept.keep_output(
+                self.job.id,
+                name.removeprefix(f"{self.job.id}."),
+                answer["started_at"],
+                self.redactor.clean(output),
+                truncated=answer["truncated"],
+            )
+        except Unavailable as error:
+            log.warning("the output of %s could not be kept: %s", name, error.message)
 
     def _say_how_far(self, answer: dict[str, Any]) -> None:
         lines = answer.get("output", "").strip().splitlines()
@@ -163,6 +178,28 @@ class Work:
                 "job_id": self.job.id,
             }
         )
+
+
+def redactor_of(job_id: str) -> Redactor:
+    """For what a job prints, as it is printed."""
+    job = adapters().jobs.get(job_id)
+    service = adapters().services.find(job.service_id)
+    if service is None:
+        return Redactor(())
+    return _remembered_redactor(job.id, service.release, job.pull)
+
+
+@lru_cache(maxsize=64)
+def _remembered_redactor(job_id: str, running: int, _pull: tuple[str, ...]) -> Redactor:
+    """The same for every batch of its output: what it takes is sealed, and to unseal it costs a call."""
+    job = adapters().jobs.get(job_id)
+    return _redactor(job, running, logins_for(job.customer_id, job.pull) if job.pull else {})
+
+
+def _redactor(job: Job, running: int, logins: dict[str, kit.Login]) -> Redactor:
+    sources = [_source(job.service_id, number) for number in sorted({job.release, running} - {0})]
+    secrets = [secret for source in sources for secret in secret_values(source.variables, source.secret_names)]
+    return Redactor([*secrets, *(login["password"] for login in logins.values())])
 
 
 @contextmanager

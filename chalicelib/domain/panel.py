@@ -1,4 +1,4 @@
-"""The panel's own nouns: hosts, customers, tokens."""
+"""The panel's own nouns: hosts and their agents, customers, tokens."""
 
 import hashlib
 import hmac
@@ -12,6 +12,7 @@ from chalicelib.domain.words import Noun, new_id
 Role = Literal["admin", "deployer", "viewer"]
 _RANK: dict[Role, int] = {"viewer": 0, "deployer": 1, "admin": 2}
 _TOKEN = re.compile(r"aap_k1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
+_AGENT_TOKEN = re.compile(r"aap_h1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
 
 
 class Host(Noun):
@@ -34,6 +35,24 @@ class Host(Noun):
     created_at: str
     updated_at: str
     version: int = 1
+
+
+class Agent(Noun):
+    """What pushes a host's logs and figures: its one token, and where it was last heard of."""
+
+    host_id: str
+    token_hash: str
+    token_id: str  # the beginning of the hash: which token it is, without being of any use
+    created_at: str
+    revoked_at: str | None = None
+    version: str | None = None
+    boot: str | None = None
+    last_seen: str | None = None
+    connection_id: str | None = None
+    lanes: dict[str, Any] = {}
+
+    def accepts(self, secret: str) -> bool:
+        return self.revoked_at is None and hmac.compare_digest(self.token_hash, hash_of(secret))
 
 
 class CustomerLimits(Noun):
@@ -103,7 +122,7 @@ def new_token(
 ) -> tuple[Token, str]:
     """A token and the text that its holder sends, which is shown once."""
     token_id = new_id("tok")
-    secret = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
+    secret = _new_secret()
     token = Token(
         id=token_id,
         name=name,
@@ -121,6 +140,22 @@ def parse_token(text: str) -> tuple[str, str] | None:
     """The token's id and its secret, or None if this is not the text of one."""
     match = _TOKEN.fullmatch(text)
     return (f"tok_{match[1]}", match[2]) if match else None
+
+
+def new_agent_token(host_id: str) -> tuple[str, str]:
+    """The text that the host's agent sends, and the hash by which it is known here."""
+    secret = _new_secret()
+    return f"aap_h1_{host_id.removeprefix('host_')}_{secret}", hash_of(secret)
+
+
+def parse_agent_token(text: str) -> tuple[str, str] | None:
+    """The host's id and the secret, or None if this is not the text of an agent's token."""
+    match = _AGENT_TOKEN.fullmatch(text)
+    return (f"host_{match[1]}", match[2]) if match else None
+
+
+def _new_secret() -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
 
 
 def hash_of(secret: str) -> str:

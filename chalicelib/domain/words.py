@@ -32,6 +32,10 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def seconds_since(text: str) -> float:
+    return (datetime.now(UTC) - parse_time(text)).total_seconds()
+
+
 # What callers name lies in the time of computers; a week before it is still a date.
 _FIRST_YEAR = 1970
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)

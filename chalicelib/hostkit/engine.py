@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from .refusals import Refused
@@ -86,7 +87,7 @@ class Stream:
         lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in (headers or {}).items())]
         self._socket = _connected(timeout)
         self._socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
-        self._file = self._socket.makefile("rb", 1 << 16)
+        self._file: Any = self._socket.makefile("rb", 1 << 16)
         self.status = int(self._status_line().split(b" ", 2)[1])
         self.headers = dict(self._header_lines())
         if self.status >= FIRST_ERROR:
@@ -95,7 +96,7 @@ class Stream:
 
     def _status_line(self) -> bytes:
         try:
-            line = self._file.readline()
+            line = bytes(self._file.readline())
         except OSError as error:
             raise Refused("HostNotReady", f"Docker stopped answering: {error}") from error
         if not line:
@@ -110,11 +111,25 @@ class Stream:
     def read(self, size: int) -> bytes:
         return bytes(self._file.read(size))
 
+    def some(self, size: int) -> bytes:
+        """What has come, at least one byte of it; nothing at the end."""
+        return bytes(self._file.read1(size))
+
     def rest(self) -> bytes:
         return bytes(self._file.read())
 
     def lines(self) -> Iterator[bytes]:
         return iter(self._file)
+
+    def without_end(self) -> Stream:
+        """From here on it may be quiet for as long as it likes."""
+        self._socket.settimeout(None)
+        return self
+
+    def interrupt(self) -> None:
+        """Whoever reads it, in another thread, finds it ended."""
+        with suppress(OSError):  # it has ended by itself
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Stream:
         return self

@@ -132,20 +132,27 @@ def _answer(folder: str, request: dict[str, Any]) -> dict[str, Any]:
     now = state(folder)
     code = places.read(folder + "/rc")
     asked = places.read_json(folder + "/start") or {}
+    output, is_whole = _tail(folder + "/log", request.get("tail_lines", 50) if now == "running" else None)
     return {
         "state": now,
         "rc": None if code is None else int(code),
-        "output": _tail(folder + "/log", request.get("tail_lines", 50)),
+        "output": output,
+        "truncated": not is_whole,
         "started_at": clock.rfc3339(asked["at"]) if asked else None,
         "ended_at": clock.rfc3339(os.stat(folder + "/rc").st_mtime) if now == "done" else None,
     }
 
 
-def _tail(path: str, lines: int) -> str:
+def _tail(path: str, lines: int | None) -> tuple[str, bool]:
+    """The last lines, or all that is not too much; and whether that is everything."""
     try:
         with open(path, "rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+            size = os.fstat(log.fileno()).st_size
+            log.seek(max(0, size - TAIL_BYTES))
             text = log.read().decode("utf-8", "replace")
     except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
+        return "", True
+    if lines is None:
+        return text, size <= TAIL_BYTES
+    found = text.splitlines()
+    return "\n".join(found[-lines:]), size <= TAIL_BYTES and len(found) <= lines

@@ -29,7 +29,11 @@ def logs(request: dict[str, Any]) -> dict[str, Any]:
     read = together(*(partial(_of_container, row["Id"], request, share) for row in rows))
     merged = sorted((entry for entries, _ in read for entry in entries), key=lambda entry: entry["timestamp"])
     tail = _tail(request)
-    return {"entries": merged[len(merged) - min(tail, len(merged)) :], "truncated": any(cut for _, cut in read)}
+    return {
+        "entries": merged[len(merged) - min(tail, len(merged)) :],
+        "truncated": any(cut for _, cut in read),
+        "containers": [row["Id"][:12] for row in rows],
+    }
 
 
 def _tail(request: dict[str, Any]) -> int:

@@ -33,6 +33,7 @@ VERBS = {
     "route": ("routes", "route"),
     "unroute": ("routes", "unroute"),
     "remove": ("remove", "remove"),
+    "agent": ("agent_service", "agent"),
     "inventory": ("inventory", "inventory"),
 }
 WAIT_S = 15.0

@@ -14,6 +14,7 @@ from chalicelib.commands import Command
 from chalicelib.commands import kit as kit_commands
 from chalicelib.domain import errors
 from chalicelib.ssh.execution import Finished, execute
+from chalicelib.ssh.files import put
 from chalicelib.ssh.transport import HostAddress, opened
 
 CHANNELS = 8  # a stock sshd allows ten sessions a connection
@@ -66,6 +67,13 @@ class RemoteHost:
             raise self._failed(command, finished)
         answer: dict[str, Any] = json.loads(finished.stdout)
         return answer
+
+    def put(self, path: str, data: bytes, timeout: float, mode: int = 0o600) -> None:
+        """A file in the user's home, whole or not at all, by SFTP; its folders are made."""
+        deadline = time.monotonic() + timeout
+        with self._channel(deadline) as channel:
+            put(channel, path, data, deadline, str(self.host), mode=mode)
+        self._used = time.monotonic()
 
     def http_status(self, ip: str, port: int, path: str, host_header: str, timeout: float) -> int | None:
         """The status of a GET, asked from the host itself; None where nothing listens or it is not HTTP."""

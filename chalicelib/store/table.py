@@ -23,6 +23,13 @@
 | a token's requests          | RATE#<token id> | <minute>      |
 | the table's own form        | SCHEMA        | VERSION         |
 | the audit trail             | AUDIT#<day>   | <time>#<id>     |
+| who follows what on a host  | FOLLOWERS#<host id> | F#<number>  |
+| how often that changed      | FOLLOWERS#<host id> | VERSION     |
+| an open WebSocket           | SOCKET#<connection> | SOCKET      |
+| the WebSockets of a token   | SOCKETS#<token id>  | <connection> |
+| a way into one WebSocket    | TICKET#<hash> | TICKET          |
+| a host's agent              | AGENT#<host id> | META          |
+| the last batch of each lane | AGENT#<host id> | LANE#<lane>   |
 
 Lists are queries of one partition; nothing scans, but for the operator's command that rebuilds the service list.
 `expires` is the table's TTL attribute: DynamoDB deletes late, so

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,23 @@ from chalice.cli.factory import CLIFactory
 from chalice.config import Config
 
 from infra.local import lambdas, schedules
+from infra.local.connections import CONNECTIONS_PATH, Connections
 from infra.local.dynamodb import DynamoDB
 from infra.local.facade import Facade
 from infra.local.keys import ALIAS, Keys
 from infra.local.lambdas import Functions
+from infra.local.objects import Objects
 from infra.local.schedules import Clockwork
+from infra.local.sockets import Limits, Sockets
 from infra.local.stepfunctions import StepFunctions
 from infra.local.wire import ACCOUNT, REGION
 
 PROJECT = Path(__file__).resolve().parents[2]
 STAGE = "local"
 TABLE = "slipway-local"
+BUCKET = "slipway-local"
 MACHINE = "slipway-local-deploy"
+_AS_API_GATEWAY = Limits()
 
 _OURS_ONLY = re.compile(r"AWS_(ENDPOINT_URL.*|PROFILE|DEFAULT_PROFILE|SESSION_TOKEN|IGNORE_CONFIGURED_ENDPOINT_URLS)")
 
@@ -33,7 +38,7 @@ _OURS_ONLY = re.compile(r"AWS_(ENDPOINT_URL.*|PROFILE|DEFAULT_PROFILE|SESSION_TO
 class Cloud:
     """Up when made; `close` leaves the state on disk."""
 
-    def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, state: Path, environment: Mapping[str, str], limits: Limits = _AS_API_GATEWAY) -> None:
         with ExitStack() as starting:
             database = DynamoDB(state / "dynamodb")
             starting.callback(database.close)
@@ -41,15 +46,20 @@ class Cloud:
             facade = starting.enter_context(Facade())
             facade.offer("DynamoDB_20120810", database.answer)
             facade.offer("TrentService", keys.answer)
+            facade.offer_signed("s3", Objects(state / "s3").answer)
             self.url = facade.url
             _set_environment({**_aws(facade.url), **environment})
             self.app, self.config = _app()
             functions = Functions(lambdas.of_app(self.app, self.config), f"{self.app.app_name}-{STAGE}-")
-            facade.offer_functions(functions.answer)
+            facade.offer_path(lambdas.FUNCTIONS_PATH, functions.answer)
+            connections = Connections()
+            facade.offer_path(CONNECTIONS_PATH, connections.answer)
+            self.sockets = Sockets(functions, connections, limits, self.config.api_gateway_stage)
             states = StepFunctions(functions)
             facade.offer("AWSStepFunctions", states.answer)
             states.define(MACHINE, (PROJECT / "infra" / "deploy.asl.json").read_text(), _arns(self.app, self.config))
             _make_table()
+            _make_bucket()
             _make_clients()
             self._clockwork = (schedules.of_app(self.app), functions)
             self._started = starting.pop_all()
@@ -73,6 +83,8 @@ def _aws(url: str) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "SLIPWAY_TABLE": TABLE,
+        "SLIPWAY_BUCKET": BUCKET,
+        "SLIPWAY_WEBSOCKET_ENDPOINT": url,
         "SLIPWAY_KMS_KEY_ID": ALIAS,
         "SLIPWAY_STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{MACHINE}",
         "SLIPWAY_HOST_CALL_FUNCTION": "host_call",
@@ -117,10 +129,21 @@ def _make_table() -> None:
         client.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=lives)
 
 
+def _make_bucket() -> None:
+    import boto3  # noqa: PLC0415  the environment must be set first
+
+    from chalicelib.aws.objects import lifecycle  # noqa: PLC0415
+
+    client: Any = boto3.client("s3")
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=BUCKET)
+    client.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=lifecycle())
+
+
 def _make_clients() -> None:
     """boto3 cannot make clients in several threads at once, and the first requests come together."""
     from chalicelib.wiring import adapters  # noqa: PLC0415  the environment must be set first
 
     panel = adapters()
-    for name in ("table", "sealer", "workflow", "host_calls", "host_calls_quick"):
+    for name in ("table", "objects", "sealer", "workflow", "host_calls", "host_calls_quick"):
         getattr(panel, name)

@@ -18,15 +18,18 @@ from infra.local.wire import Answer, Call, Engine, refusal
 
 log = logging.getLogger(__name__)
 
-FUNCTIONS_PATH = "/2015-03-31/functions/"
-
 
 class Facade:
-    """Serves what it is given to offer, by the service part of `x-amz-target`, and Lambda's Invoke, until closed."""
+    """Serves what it is given to offer until closed.
+
+    A call's service is told by its path (Lambda's Invoke, @connections), by `x-amz-target`, or by what it is signed
+    for (S3).
+    """
 
     def __init__(self) -> None:
         self._services: dict[str, Engine] = {}
-        self._functions: Engine | None = None
+        self._signed_services: dict[str, Engine] = {}
+        self._paths: dict[str, Engine] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._open: set[socket.socket] = set()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -41,8 +44,12 @@ class Facade:
     def offer(self, service: str, engine: Engine) -> None:
         self._services[service] = engine
 
-    def offer_functions(self, engine: Engine) -> None:
-        self._functions = engine
+    def offer_signed(self, service: str, engine: Engine) -> None:
+        self._signed_services[service] = engine
+
+    def offer_path(self, part: str, engine: Engine) -> None:
+        """For calls whose path has this in it."""
+        self._paths[part] = engine
 
     def close(self) -> None:
         for connection in (self._listener, *tuple(self._open)):
@@ -51,12 +58,13 @@ class Facade:
             connection.close()
 
     def answer(self, call: Call) -> Answer:
-        if self._functions and call.path.startswith(FUNCTIONS_PATH):
-            return self._functions(call)
+        for part, engine in self._paths.items():
+            if part in call.path:
+                return engine(call)
         target = call.headers.get("x-amz-target", "")
-        engine = self._services.get(target.partition(".")[0])
-        if engine:
-            return engine(call)
+        offered = self._services.get(target.partition(".")[0]) or self._signed_services.get(call.signed_for)
+        if offered:
+            return offered(call)
         what = target or f"{call.method} {call.path}"
         return refusal(501, "NotImplementedException", f"the local AWS does not offer {what}")
 
@@ -112,8 +120,8 @@ class _Conversation:
 
     def _call(self) -> Call:
         method = self._parser.get_method().decode()
-        path = self._url.decode("latin-1").partition("?")[0]
-        return Call(method, path, self._headers, bytes(self._body))
+        path, _, query = self._url.decode("latin-1").partition("?")
+        return Call(method, path, self._headers, bytes(self._body), query)
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, bytearray()

@@ -37,6 +37,7 @@ missing_packages() {
   has mkfs.ext4 || echo e2fsprogs
   has losetup || echo mount
   busybox --list 2>/dev/null | grep -x httpd >/dev/null || echo busybox-static
+  has chromium-headless-shell || has chromium || echo chromium-headless-shell
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   python >/dev/null || echo python3 python3-venv python3.11 python3.11-venv
 }

@@ -23,13 +23,20 @@ from chalice.app import Chalice, ScheduledEventConfig
 from chalice.config import Config
 
 from chalicelib.domain.errors import SlipwayError
-from infra.local.facade import FUNCTIONS_PATH
 from infra.local.wire import ACCOUNT, REGION, Answer, Call, refusal
 
 log = logging.getLogger(__name__)
 
+# As Chalice names them: what each route of a WebSocket API invokes.
+SOCKET_FUNCTIONS = {
+    "$connect": "websocket_connect",
+    "$default": "websocket_message",
+    "$disconnect": "websocket_disconnect",
+}
+
 Handler = Callable[[Any, "Context"], Any]
 
+FUNCTIONS_PATH = "/2015-03-31/functions/"
 _PAYLOAD_LIMIT = 6 * 1024 * 1024
 
 
@@ -83,6 +90,9 @@ class Functions:
         self._functions = functions
         self._prefix = prefix
 
+    def knows(self, name: str) -> bool:
+        return name in self._functions
+
     def invoke(self, name: str, payload: bytes) -> Outcome:
         return _within_timeout(self._named(name), payload)
 
@@ -117,9 +127,10 @@ class Functions:
 
 
 def of_app(app: Chalice, config: Config) -> dict[str, Function]:
-    """Every function of the app, scheduled ones included, with the timeout and memory that the config gives it."""
+    """Every function of the app, the clock's and the sockets' too, with the timeout and memory the config gives it."""
     handlers: dict[str, Handler] = {function.name: function.func for function in app.pure_lambda_functions}
     handlers |= {source.name: _resolved(source.handler_string) for source in schedules_of(app)}
+    handlers |= {SOCKET_FUNCTIONS[route]: _resolved(on.handler_string) for route, on in app.websocket_handlers.items()}
     functions = {}
     for name, handler in handlers.items():
         scoped = config.scope(config.chalice_stage, name)

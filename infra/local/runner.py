@@ -6,6 +6,7 @@ is on disk long before.
 """
 
 import fcntl
+import ipaddress
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
@@ -26,11 +27,15 @@ from infra.local.cloud import Cloud
 from infra.local.front import Front
 from infra.local.gateway import Gateway
 from infra.local.machine import Machine, MachineError
+from infra.local.page import Site
+from infra.local.sockets import Limits
 
 log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
 _REQUESTS_PER_MINUTE = "60000"
+_AGENT_PACE_MS = "20"
+_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  only where it is asked for
 
 
 class RunnerError(Exception):
@@ -43,26 +48,40 @@ class Options:
     state: Path
     ready_file: Path | None
     with_host: bool = True
+    addresses: tuple[str, ...] = ("127.0.0.1",)
 
 
 def up(options: Options) -> None:
     """Serve until SIGINT or SIGTERM. Raise `RunnerError` or `MachineError` if that cannot begin."""
     _stop_on_signals()
-    _check_environment()
+    limits = _check_environment()
     with ExitStack() as running:
         running.enter_context(_state(options.state))
         _log_to(options.state / "slipway.log")
-        listener = running.enter_context(_listener(options.port))
-        api = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listeners = running.enter_context(_listeners(options.addresses, options.port))
+        port = listeners[0].getsockname()[1]
+        api = f"http://{options.addresses[0].replace(_EVERY_ADDRESS, '127.0.0.1')}:{port}"
         machine = running.enter_context(Machine.up(options.state / "machine")) if options.with_host else None
-        cloud = Cloud(options.state, {**_limits(), **(_settings(machine) if machine else {})})
+        settings = {**_limits(), **urls(options.addresses, port), **(_settings(machine) if machine else {})}
+        cloud = Cloud(options.state, settings, limits)
         running.callback(cloud.close)
-        running.enter_context(Front(listener, Gateway(cloud.app, cloud.config)))
+        running.enter_context(Front(listeners, Site(Gateway(cloud.app, cloud.config)), cloud.sockets))
         ready = _ready(api, machine, options.state)
         cloud.start_clock()
         running.enter_context(_ready_file(options.ready_file, ready))
         _say(ready, options.state)
         threading.Event().wait()
+
+
+def urls(addresses: Sequence[str], port: int) -> dict[str, str]:
+    """By which others reach us: by the first address that is not this machine's alone."""
+    known = (_own_address() if address == _EVERY_ADDRESS else address for address in addresses)
+    others = [address for address in known if not ipaddress.ip_address(address).is_loopback]
+    place = f"{(others or ['127.0.0.1'])[0]}:{port}"
+    return {
+        "SLIPWAY_PUBLIC_URL": os.environ.get("SLIPWAY_PUBLIC_URL", f"http://{place}"),
+        "SLIPWAY_WEBSOCKET_URL": os.environ.get("SLIPWAY_WEBSOCKET_URL", f"ws://{place}"),
+    }
 
 
 def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | None]:
@@ -90,8 +109,19 @@ def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | No
 
 
 def _limits() -> dict[str, str]:
-    """Callers of one machine's loopback are its user's own; the limit only ends what runs away."""
-    return {"SLIPWAY_REQUESTS_PER_MINUTE": os.environ.get("SLIPWAY_REQUESTS_PER_MINUTE", _REQUESTS_PER_MINUTE)}
+    """Callers of one machine are its user's own; the limit only ends what runs away. Batches cost nothing."""
+    ours = {"SLIPWAY_REQUESTS_PER_MINUTE": _REQUESTS_PER_MINUTE, "SLIPWAY_AGENT_PACE_MS": _AGENT_PACE_MS}
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def _own_address() -> str:
+    """The address this machine shows to others; nothing is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))
+        except OSError:  # no network at all
+            return "127.0.0.1"
+        return str(asking.getsockname()[0])
 
 
 def _settings(machine: Machine) -> dict[str, str]:
@@ -106,10 +136,11 @@ def _settings(machine: Machine) -> dict[str, str]:
     }
 
 
-def _check_environment() -> None:
+def _check_environment() -> Limits:
     """Before anything is made, as it would only be found out later."""
     try:
         Settings.from_environment()
+        return Limits.from_environment()
     except ValueError as error:
         raise RunnerError(str(error)) from error
 
@@ -135,13 +166,19 @@ def _state(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _listener(port: int) -> Iterator[socket.socket]:
-    try:
-        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    except OSError as error:
-        raise RunnerError(f"cannot listen on port {port}: {os.strerror(error.errno or 0)}") from error
-    with listener:
-        yield listener
+def _listeners(addresses: Sequence[str], port: int) -> Iterator[list[socket.socket]]:
+    """One an address, all on one port; where any port will do, the one the first gets."""
+    with ExitStack() as opened:
+        listeners: list[socket.socket] = []
+        for address in addresses:
+            try:
+                listener = opened.enter_context(socket.create_server((address, port), backlog=1024))
+            except OSError as error:
+                where = f"port {port}" if address == "127.0.0.1" else f"{address} port {port}"
+                raise RunnerError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}") from error
+            port = listener.getsockname()[1]
+            listeners.append(listener)
+        yield listeners
 
 
 @contextmanager
@@ -188,7 +225,7 @@ def _log_to(file: Path) -> None:
 
 def _say(ready: dict[str, str | None], state: Path) -> None:
     print(
-        f"Slipway answers at {ready['api']} (state and log in {state}; Ctrl-C ends it)\n"
+        f"Slipway answers at {ready['api']}, live logs in a browser too (state and log in {state}; Ctrl-C ends it)\n"
         f"Admin token: {ready['token']}\n\n"
         f"{_first_call(ready)}\n",
         flush=True,

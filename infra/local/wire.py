@@ -1,6 +1,7 @@
 """One AWS call and its answer, as every engine behind the facade sees them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,19 +11,28 @@ ACCOUNT = "123456789012"
 
 JSON = "application/x-amz-json-1.0"
 
+_SCOPE = re.compile(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]*)/aws4_request")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`headers` have lower-case names."""
+    """`headers` have lower-case names; `path` and `query` are as they were sent, still encoded."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
 
     @property
     def operation(self) -> str:
         return self.headers.get("x-amz-target", "").rpartition(".")[2]
+
+    @property
+    def signed_for(self) -> str:
+        """The service its signature is for; "" without one. The signature itself is nobody's business here."""
+        scope = _SCOPE.search(self.headers.get("authorization", ""))
+        return scope[1] if scope else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,7 +394,7 @@ def test_a_deleted_service_is_gone_at_once_and_its_job_tells_the_rest(
 def test_logs_are_passed_on_as_the_seed_shows_them(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
     service_id = deployed(api, panel, wanted)
     entry = {"timestamp": "2026-03-29T14:30:00Z", "stream": "stdout", "message": "Server started", "container": "app"}
-    panel.host_calls.answers["logs"] = {"entries": [entry], "truncated": False}
+    panel.host_calls.answers["logs"] = {"entries": [entry], "truncated": False, "containers": []}
 
     assert api.get(f"/services/{service_id}/logs?tail=50&since=2026-03-29T14:00:00Z").body["logs"] == [entry]
     assert panel.host_calls.told[-1] == (

@@ -30,7 +30,7 @@ AWS_ERRORS = {
 def test_every_handler_is_where_its_name_says() -> None:
     handlers: list[Any] = [*app.app.pure_lambda_functions, *app.app.event_sources]
 
-    assert {handler.name for handler in handlers} == {"host_step", "host_call", "reaper", "reconciler"}
+    assert {handler.name for handler in handlers} == {"host_step", "host_call", "keeper", "reaper", "reconciler"}
     for handler in handlers:
         module, _, name = handler.handler_string.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))

@@ -57,7 +57,7 @@ schema = schemathesis.openapi.from_dict(
 @pytest.fixture(scope="module")
 def url(shared_world: World) -> Iterator[str]:
     gateway = Gateway(app.app, Config("local", config_from_disk={"stages": {"local": {}}}))
-    with socket.create_server(("127.0.0.1", 0)) as listener, Front(listener, gateway):
+    with socket.create_server(("127.0.0.1", 0)) as listener, Front([listener], gateway):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 

@@ -127,6 +127,8 @@ def expected(route: Declared, who: Who, whose: str) -> set[int]:
     """Every status that may be the answer."""
     if route.role is not None and who.role is None:
         return {401}
+    if route.path.startswith("/agent/"):  # no client's token opens these
+        return {401}
     if not who.may(route):
         return {403}
     is_owned = any(f"{{{name}}}" in route.path for name in OWNED)

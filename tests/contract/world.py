@@ -78,7 +78,7 @@ class World:
         panel.host_calls.answers |= {
             "reconcile": {"corrected": []},
             "lifecycle": self._lifecycle,
-            "logs": {"entries": [_LOG_ENTRY], "truncated": False},
+            "logs": {"entries": [_LOG_ENTRY], "truncated": False, "containers": []},
             "check_host": {"status": "ready"},
             "prepare_host": lambda host_id, **_: {
                 "public_key": "ssh-ed25519 BBBB",

@@ -41,6 +41,10 @@ def resolved(request: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+# What the kit says of every job beside how it went.
+_JOB = {"started_at": "2026-03-29T10:00:00.000Z", "ended_at": None, "truncated": False}
+
+
 class FakeHost:
     """Stands for `RemoteHost`. `answers[verb]` is a value, an error, or a function of the request."""
 
@@ -53,7 +57,7 @@ class FakeHost:
             "upload": lambda request: {"resolved": resolved(request), "missing_images": [], "built_here": []},
             "start": {"state": "done", "rc": 0, "output": ""},
             "cancel": {"state": "done", "rc": 143, "output": ""},
-            "logs": {"entries": [{"container": "app", "message": "last words"}], "truncated": False},
+            "logs": {"entries": [{"container": "app", "message": "last words"}], "truncated": False, "containers": []},
             "route": {"changed": True, "answers": 200},
             "unroute": {"changed": False},
             "remove": {"left": {"containers": [], "volumes": [], "networks": [], "files": [], "route": False}},
@@ -67,7 +71,8 @@ class FakeHost:
         answer = self.answers[verb]
         if isinstance(answer, SlipwayError):
             raise answer
-        return dict(answer(request) if callable(answer) else answer)
+        told = dict(answer(request) if callable(answer) else answer)
+        return {**_JOB, **told} if verb in {"start", "job", "cancel"} else told
 
     def http_status(self, ip: str, port: int, path: str, host_header: str, timeout: float) -> int | None:
         return 200 if self.listening else None

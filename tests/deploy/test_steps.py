@@ -13,6 +13,7 @@ from chalicelib.domain.job import Job
 from chalicelib.domain.panel import Caller
 from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
+from chalicelib.live import kept
 from chalicelib.store.records import attributes
 from chalicelib.store.table import put
 from tests.deploy.fakes import FakeHost, resolved, running
@@ -527,3 +528,16 @@ def test_the_request_that_asked_for_a_job_is_named_in_the_log_of_each_step(
     lines = [record.getMessage() for record in caplog.records if job.id in record.getMessage()]
     assert json.loads(lines[0]) == {"request_id": "req_1", "job_id": job.id, "step": "Admit", "outcome": "done"}
     assert "req_1" in lines[1]
+
+
+def test_what_a_job_printed_is_kept_without_secrets(panel: Panel, host: FakeHost) -> None:
+    _, job = created(panel)
+    walk(job, "Preflight", "Upload")
+    host.answers["start"] = {"state": "done", "rc": 0, "output": "Container app Started\nwith canary-secret\n"}
+
+    walk(job, "Up")
+    walk(job, "Up")
+
+    entries, truncated = kept.output_entries(job.id)
+    assert [entry["message"] for entry in entries] == ["Container app Started", "with [redacted]"]
+    assert not truncated

@@ -1,6 +1,6 @@
 """One control plane and two Docker hosts for all journeys; each journey deletes what it made and is looked after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     first, second = lab.hosts("east", "west")
     for host in (first, second):
         host.load(images.BUSYBOX, images.EDGE, images.DEMO)
-    with _plane(pytestconfig.getoption("--plane"), tmp_path_factory.mktemp("plane")) as plane:
+    # the hosts' agents call it on their side of the switch
+    addresses = ("127.0.0.1", lab.address)
+    with _plane(pytestconfig.getoption("--plane"), tmp_path_factory.mktemp("plane"), addresses) as plane:
         yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
 
 
@@ -134,12 +136,12 @@ def publish(lab: Lab, host: DockerHost, recipe: images.Recipe) -> None:
     host.lab.docker("rmi", recipe.reference)
 
 
-def _plane(kind: str, folder: Path) -> Plane:
+def _plane(kind: str, folder: Path, addresses: Sequence[str]) -> Plane:
     if kind == "packaged":
         from tests.acceptance.plane import Packaged  # noqa: PLC0415  it takes this module's client
 
-        return Packaged(folder)
-    return Plane(folder)
+        return Packaged(folder, addresses)
+    return Plane(folder, addresses=addresses)
 
 
 def _registered(plane: Plane, lab: LabHost) -> DockerHost:

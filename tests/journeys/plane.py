@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -29,13 +29,17 @@ _READY_S = 30.0
 
 
 class Plane:
-    """Up when made; ended by SIGTERM, killed by SIGKILL, and up again on the same state."""
+    """Up when made; ended by SIGTERM, killed by SIGKILL, and up again on the same state and port."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] = SETTINGS, addresses: Sequence[str] = ("127.0.0.1",)
+    ) -> None:
         self.state = folder / "state"
         self.output = folder / "output"
         self._ready = folder / "ready.json"
         self._settings = settings
+        self._addresses = addresses
+        self.port = 0
         self._boot()
 
     def __enter__(self) -> Self:
@@ -46,9 +50,10 @@ class Plane:
     ) -> None:
         self._end()
 
-    def restart(self) -> None:
-        """End it as an operator does, and start it again."""
+    def restart(self, more: Mapping[str, str] | None = None) -> None:
+        """End it as an operator does, and start it again, with `more` settings."""
         self._end()
+        self._settings = {**self._settings, **(more or {})}
         self._boot()
 
     def kill(self, meanwhile: Callable[[], None] | None = None) -> None:
@@ -65,7 +70,8 @@ class Plane:
         return Client(self, token or self.token)
 
     def _boot(self) -> None:
-        words = [sys.executable, "-m", "infra.local", "up", "--no-host", "--port", "0"]
+        words = [sys.executable, "-m", "infra.local", "up", "--no-host", "--port", str(self.port)]
+        words += [word for address in self._addresses for word in ("--address", address)]
         files = ["--state", str(self.state), "--ready-file", str(self._ready)]
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -78,6 +84,8 @@ class Plane:
             self._process.wait(10)
             raise
         self.api, self.token, self.customer_id = told["api"], told["token"], told["customer_id"]
+        self.websocket = told["websocket"]
+        self.port = int(self.api.rpartition(":")[2])
 
     def _told(self) -> dict[str, str]:
         deadline = time.monotonic() + _READY_S

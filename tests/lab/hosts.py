@@ -46,6 +46,11 @@ class Lab:
     ) -> None:
         self.close()
 
+    @property
+    def address(self) -> str:
+        """This machine's own, as the hosts see it: what is to be reached from them listens there."""
+        return self.ground.address(1)
+
     def host(self, name: str) -> "LabHost":
         """The host of that name, up."""
         return self.hosts(name)[0]
@@ -96,7 +101,7 @@ class Lab:
     def _start_registry(self) -> None:
         if self._registry and self._registry.poll() is None:
             return
-        folder, address = self.ground.folder / "registry", f"{self.ground.address(1)}:{_REGISTRY_PORT}"
+        folder, address = self.ground.folder / "registry", f"{self.address}:{_REGISTRY_PORT}"
         folder.mkdir()
         settings = {
             "version": 0.1,
@@ -110,7 +115,7 @@ class Lab:
         with (folder / "log").open("ab") as log:
             self._registry = subprocess.Popen(kept, stdin=subprocess.PIPE, stdout=log, stderr=log)
         self.ground.note(self._registry.pid)
-        until(lambda: _answers(self.ground.address(1), _REGISTRY_PORT, b""), f"the registry listens on {address}")
+        until(lambda: _answers(self.address, _REGISTRY_PORT, b""), f"the registry listens on {address}")
 
 
 class LabHost:

@@ -59,7 +59,7 @@ def _app() -> Chalice:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     gateway = Gateway(_app(), Config("local", config_from_disk={"stages": {"local": {}}}))
-    with socket.create_server(("127.0.0.1", 0)) as listener, Front(listener, gateway):
+    with socket.create_server(("127.0.0.1", 0)) as listener, Front([listener], gateway):
         yield listener.getsockname()[1]
 
 
@@ -74,7 +74,7 @@ def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> 
 
 
 def test_a_request_is_answered_with_the_id_its_handler_saw(port: int) -> None:
-    answer, body = ask(port, "GET", "/echo/x")
+    answer, body = ask(port, "GET", "/echo/x", X_Forwarded_For="192.0.2.9")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert json.loads(body)["request_id"] == answer.headers["x-amzn-requestid"]

@@ -12,7 +12,7 @@ from chalice.config import Config
 
 from infra.local import lambdas, schedules
 from infra.local.facade import Facade
-from infra.local.lambdas import Context, Function, Functions
+from infra.local.lambdas import FUNCTIONS_PATH, Context, Function, Functions
 from infra.local.schedules import Clockwork, Schedule, UnknownSchedule
 from tests.local.conftest import client_of
 
@@ -66,7 +66,7 @@ def functions() -> Functions:
 @pytest.fixture
 def invoke(functions: Functions) -> Iterator[Callable[..., Any]]:
     with Facade() as facade:
-        facade.offer_functions(functions.answer)
+        facade.offer_path(FUNCTIONS_PATH, functions.answer)
         with client_of(facade, "lambda") as client:
             yield client.invoke
 
