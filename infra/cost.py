@@ -176,7 +176,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m infra.cost", description=__doc__)
     asked.add_argument("services", type=int, nargs="*", default=[10, 100, 1000])
     asked.add_argument("--no-network", action="store_true", help="network.mode none or given")
-    asked.add_argument("--no-edge", action="store_true", help="no edge.domain")
+    asked.add_argument("--no-edge", action="store_true", help="edge.enabled = false")
     arguments = asked.parse_args()
     print(f"us-east-1, prices of {PRICES_OF}, $ a month")
     for services in arguments.services:

@@ -21,6 +21,7 @@ import requests
 from infra.deploy import apis, stages
 from infra.deploy.deposit import Deposit
 from infra.deploy.errors import DeployError
+from infra.deploy.stack import Stacks
 from infra.deploy.stages import Stage
 from infra.deploy.up import clients_of
 
@@ -31,6 +32,7 @@ Outcome = tuple[bool, str]
 class Smoke:
     def __init__(self, stage: Stage, clients: Any, token: str | None) -> None:
         self._stage, self._clients, self._token = stage, clients, token
+        self._edge = Stacks(clients("cloudformation")).outputs(f"{stage.prefix}-edge").get("Host", "")
         self._api = self._address()
 
     def checks(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
@@ -44,7 +46,7 @@ class Smoke:
         yield "the workflow's definition is the one of this release", self.workflow
         yield "the table has backups and forgets what expired", self.table
         yield "the alarms are there and none is on", self.alarms
-        if self._stage.edge.domain:
+        if self._edge:
             yield "the edge adds the security headers", self.headers
             yield "an upgrade elsewhere is refused at the edge", self.refused_upgrade
         if apis.socket_apis(self._stage, self._clients):
@@ -127,13 +129,13 @@ class Smoke:
         return not missing, f"missing: {', '.join(sorted(missing)) or 'none'}"
 
     def refused_upgrade(self) -> Outcome:
-        status = _upgrade(f"https://{self._stage.edge.domain}/api/services/a/b/logs")
+        status = _upgrade(f"https://{self._edge}/api/services/a/b/logs")
         return status == requests.codes.forbidden, f"HTTP {status}"
 
     def unknown_socket(self) -> Outcome:
         """Through the edge where there is one: that an upgrade reaches the WebSocket API is what this shows."""
-        if self._stage.edge.domain:
-            status = _upgrade(f"https://{self._stage.edge.domain}/api/services/svc_smoke/logs?follow=true")
+        if self._edge:
+            status = _upgrade(f"https://{self._edge}/api/services/svc_smoke/logs?follow=true")
         else:
             (api_id,) = apis.socket_apis(self._stage, self._clients)
             host = f"{api_id}.execute-api.{self._stage.region}.amazonaws.com"
@@ -149,8 +151,8 @@ class Smoke:
         return self._clients("lambda").get_function_configuration(FunctionName=full)
 
     def _address(self) -> str:
-        if self._stage.edge.domain:
-            return f"https://{self._stage.edge.domain}"
+        if self._edge:
+            return f"https://{self._edge}"
         state = Deposit(self._clients("s3"), self._stage.deposit, self._stage.name).state()
         for each in (state or {}).get("resources", []):
             if each["name"] == apis.REST:

@@ -11,8 +11,11 @@ from infra.deploy.stages import APP, PROJECT, Stage
 PAGE = PROJECT / "infra" / "page"
 
 
-def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: Callable[[str], None]) -> None:
-    """`hosts`: the APIs' own host names. The first time takes up to half an hour: the certificate, CloudFront."""
+def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: Callable[[str], None]) -> str:
+    """Answer the edge's host name; `hosts` are the APIs' own.
+
+    The first time takes up to half an hour: the certificate, CloudFront.
+    """
     name = f"{stage.prefix}-edge-global"
     everywhere = Stacks(clients("cloudformation", "us-east-1"))
     domain = {"App": APP, "Stage": stage.name, "Domain": stage.edge.domain, "HostedZoneId": stage.edge.hosted_zone_id}
@@ -21,7 +24,7 @@ def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: 
     told = everywhere.outputs(name)
     parameters = {
         **domain,
-        "CertificateArn": told["Certificate"],
+        "CertificateArn": told.get("Certificate", ""),
         "FirewallArn": told["Firewall"],
         "RestHost": hosts["rest"],
         "SocketsHost": hosts.get("sockets", ""),
@@ -33,6 +36,7 @@ def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: 
             DistributionId=made["Distribution"],
             InvalidationBatch={"Paths": {"Quantity": 1, "Items": ["/*"]}, "CallerReference": _reference()},
         )
+    return made["Host"]
 
 
 def _apply(stacks: Stacks, name: str, template: str, parameters: dict[str, str], tell: Callable[[str], None]) -> None:

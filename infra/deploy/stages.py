@@ -24,8 +24,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Edge:
-    """One host name for REST and WebSockets; an empty domain: the addresses that API Gateway gives."""
+    """One host name for REST, WebSockets and the log page; an empty domain: CloudFront's own.
 
+    Without it (`enabled = false`) there is REST alone, at API Gateway's address: a WebSocket API knows no paths.
+    """
+
+    enabled: bool = True
     domain: str = ""
     hosted_zone_id: str = ""
     requests_per_five_minutes: int = 3000

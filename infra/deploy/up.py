@@ -92,8 +92,6 @@ class _Deploy:
             self._tell(f"table: migrated to version {reached[-1]}")
         addresses = self._functions(state)
         self._finish(addresses)
-        if self._stage.edge.domain:
-            edge.up(self._stage, self._stacks, self._clients, self._hosts(self._deposit.state()), self._tell)
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
 
     def _look(self) -> None:
@@ -152,8 +150,8 @@ class _Deploy:
         for migration in migrations:
             self._tell(f"  table to version {migration.to}: {migration.why}")
         self._tell("  functions and APIs: " + ("made" if state is None else "brought to this release"))
-        if self._stage.edge.domain:
-            self._tell(f"  edge: {self._stage.edge.domain}")
+        if self._stage.edge.enabled:
+            self._tell(f"  edge: {self._stage.edge.domain or 'at the name that CloudFront gives'}")
 
     def _carry_out(self, change: Change | None) -> None:
         if change:
@@ -162,7 +160,7 @@ class _Deploy:
     def _functions(self, state: dict[str, Any] | None) -> dict[str, str]:
         """`chalice deploy`, a second time where it was the first to learn the addresses; they are answered."""
         folder = self._options.folder
-        told = self._addresses(state)
+        told = self._told(state)
         for _ in range(_FIRST_DEPLOYS):
             self._tell("functions and APIs: chalice deploy")
             self._build(folder, told)
@@ -174,11 +172,13 @@ class _Deploy:
             release.chalice(folder, {"AWS_DEFAULT_REGION": self._stage.region}, "deploy", "--stage", self._stage.name)
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
-            made = self._addresses(state)
+            if self._stage.edge.enabled:
+                edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
+            made = self._told(state)
             if made == told:
                 break
             told = made
-        return told
+        return self._addresses(state)
 
     def _build(self, folder: Path, addresses: dict[str, str]) -> None:
         wanted = release.Wanted(
@@ -203,14 +203,22 @@ class _Deploy:
             return {"subnet_ids": [*network.subnet_ids], "security_group_ids": [*network.security_group_ids]}
         return {}
 
+    def _told(self, state: dict[str, Any] | None) -> dict[str, str]:
+        """What functions are told of their addresses: those at which agents and followers can do all they must."""
+        found = self._addresses(state)
+        if self._stage.edge.enabled and "Host" in self._stacks.outputs(f"{self._stage.prefix}-edge"):
+            return found
+        return {name: value for name, value in found.items() if name == "SLIPWAY_WEBSOCKET_ENDPOINT"}
+
     def _addresses(self, state: dict[str, Any] | None) -> dict[str, str]:
-        """The settings that say where we answer; without an edge, at API Gateway's own names."""
-        hosts, name, domain = self._hosts(state), self._stage.name, self._stage.edge.domain
+        """Where we answer: at the edge, or at API Gateway's own names where there is none."""
+        hosts, name = self._hosts(state), self._stage.name
+        at = self._stacks.outputs(f"{self._stage.prefix}-edge").get("Host") if self._stage.edge.enabled else None
         found = {}
         if rest := hosts.get("rest"):
-            found["SLIPWAY_PUBLIC_URL"] = f"https://{domain}" if domain else f"https://{rest}/{name}"
+            found["SLIPWAY_PUBLIC_URL"] = f"https://{at}" if at else f"https://{rest}/{name}"
         if sockets := hosts.get("sockets"):
-            found["SLIPWAY_WEBSOCKET_URL"] = f"wss://{domain}" if domain else f"wss://{sockets}/{name}"
+            found["SLIPWAY_WEBSOCKET_URL"] = f"wss://{at}" if at else f"wss://{sockets}/{name}"
             found["SLIPWAY_WEBSOCKET_ENDPOINT"] = f"https://{sockets}/{name}"
         return found
 

@@ -22,6 +22,9 @@ deletion_protection = false
 [network]
 mode = "none"
 
+[edge]
+enabled = false
+
 [settings]
 {settings}
 """

@@ -1,6 +1,7 @@
 """The command that deploys, against an emulated account: first, again, after a deploy that was cut off, and refused."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,9 @@ def test_each_function_has_its_own_role_reserve_and_address(deployed: Account) -
         assert told["Concurrency"]["ReservedConcurrentExecutions"] > 0
         settings = told["Configuration"]["Environment"]["Variables"]
         assert settings["SLIPWAY_TABLE"] == f"slipway-{STAGE}"
-        assert settings["SLIPWAY_PUBLIC_URL"].startswith(f"https://{rest_apis(deployed)[0]}.execute-api.{REGION}.")
+        assert "SLIPWAY_PUBLIC_URL" not in settings  # without an edge there is no address that sockets could have
+        endpoint = settings["SLIPWAY_WEBSOCKET_ENDPOINT"]
+        assert re.fullmatch(rf"https://\w+\.execute-api\.{REGION}\.amazonaws\.com/{STAGE}", endpoint)
     assert len(roles) == 5
 
 
@@ -191,8 +194,8 @@ def test_another_account_stops_a_deploy_before_anything_is_made(deployed: Accoun
 
 
 def test_a_domain_in_a_zone_that_does_not_exist_stops_a_deploy(deployed: Account) -> None:
-    edge = '[edge]\ndomain = "panel.example.com"\nhosted_zone_id = "Z000000000000"\n\n[settings]'
-    deployed.write_stage(stage_text().replace("[settings]", edge))
+    edge = 'domain = "panel.example.com"\nhosted_zone_id = "Z000000000000"\n\n[settings]'
+    deployed.write_stage(stage_text().replace("enabled = false", "enabled = true").replace("[settings]", edge))
 
     done = deployed.run("preflight")
     deployed.write_stage(stage_text())
@@ -233,3 +236,19 @@ def test_a_deploy_that_is_cut_off_is_gone_on_with_by_the_next(deployed: Account,
     assert gone_on.returncode == 0, gone_on.stdout + gone_on.stderr
     assert rest_apis(deployed) == before
     assert ask(deployed, "/api/health").status_code == 200
+
+
+def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(deployed: Account) -> None:
+    deployed.write_stage(stage_text().replace("enabled = false", "enabled = true"))
+
+    done = deployed.run("up", "--yes")
+    deployed.write_stage(stage_text())
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    settings = function(deployed, "")["Configuration"]["Environment"]["Variables"]
+    host = settings["SLIPWAY_PUBLIC_URL"].removeprefix("https://")
+    assert ".cloudfront." in host
+    assert settings["SLIPWAY_WEBSOCKET_URL"] == f"wss://{host}"
+    assert settings["SLIPWAY_WEBSOCKET_ENDPOINT"].startswith("https://")
+    kept = deployed.emulator.client("s3").list_objects_v2(Bucket=f"slipway-{STAGE}-pages-{ACCOUNT}")["Contents"]
+    assert "index.html" in {each["Key"] for each in kept}
