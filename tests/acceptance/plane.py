@@ -65,6 +65,8 @@ class Packaged(Plane):
                 # Signed for the address that is asked, so it must be the emulator's own, with the id that it just gave.
                 endpoint = f"{emulator.url}/_aws/execute-api/{sockets['websocket_api_id']}/prod"
                 self._deploy({**settings, "SLIPWAY_WEBSOCKET_ENDPOINT": endpoint})
+            # It refuses what comes without TLS, as it should, and the emulator has none.
+            emulator.client("s3").delete_bucket_policy(Bucket=f"slipway-prod-output-{ACCOUNT}")
             self.api, self.token = f"http://127.0.0.1:{edge.port}", self.account.admin_token()
             self.websocket = f"ws://127.0.0.1:{edge.port}"
             self.customer_id = self._customer()

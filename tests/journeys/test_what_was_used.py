@@ -32,16 +32,17 @@ _WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere, which journey
 _NOT_NOTED = {
     "execute-api:ManageConnections"
 }  # the emulator checks the right and notes no call: lines that come prove it
+_WHEN_AN_AGENT_IS_SILENT = {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 UNPROVED: dict[str, set[str]] = {
     "api_handler": _BY_LAMBDA | _NOT_NOTED,
     "host_step": _BY_LAMBDA | _IN_A_NETWORK,
     "host_call": _BY_LAMBDA | _IN_A_NETWORK,
     "reaper": _BY_LAMBDA | _WHEN_A_JOB_WAS_LOST,
     "reconciler": _BY_LAMBDA,
-    "keeper": _BY_LAMBDA | _NOT_NOTED,
-    "websocket_connect": _BY_LAMBDA | _NOT_NOTED,
+    "keeper": _BY_LAMBDA | _NOT_NOTED | _WHEN_AN_AGENT_IS_SILENT,
+    "websocket_connect": _BY_LAMBDA | _NOT_NOTED | {"dynamodb:DeleteItem", "dynamodb:Query"},
     "websocket_message": _BY_LAMBDA | _NOT_NOTED,
-    "websocket_disconnect": _BY_LAMBDA | _NOT_NOTED,
+    "websocket_disconnect": _BY_LAMBDA | _NOT_NOTED | {"dynamodb:PutItem", "dynamodb:Query"},
 }
 
 
