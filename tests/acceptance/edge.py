@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import fnmatch
 import json
+import mimetypes
 import shutil
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from infra.deploy.edge import PAGE
 from tests.architecture.test_templates import template
 
 _HEAD_LIMIT = 65536
@@ -81,6 +83,10 @@ class Edge:
 
     async def _pass_on(self, head: _Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         method, target, _ = head.line.split(" ", 2)
+        if not target.startswith("/api/"):
+            writer.write(_page(urlsplit(target).path))
+            await writer.drain()
+            return
         upgrade = (head.get("upgrade") or "").lower() == "websocket"
         origin, target = await self._routed(target, upgrade=upgrade)
         if not origin:
@@ -130,6 +136,16 @@ class Edge:
             api for api in self._client("apigatewayv2").get_apis()["Items"] if api["ProtocolType"] == "WEBSOCKET"
         ]
         return str(sockets[0]["ApiId"])
+
+
+def _page(path: str) -> bytes:
+    """A file of the log page, as the bucket of pages has it."""
+    file = PAGE / (path.strip("/") or "index.html")
+    if PAGE not in file.resolve().parents or not file.is_file():
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    kind, body = mimetypes.guess_type(file.name)[0], file.read_bytes()
+    lines = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 def _socket_paths() -> list[str]:
