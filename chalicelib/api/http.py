@@ -198,7 +198,8 @@ class _Call:
     def _admitted(self) -> Reply:
         if self._role is None:
             return self._viewed()
-        self._caller = caller_of(self._request.headers.get("authorization"))
+        who = caller_of(self._request.headers.get("authorization"))
+        self._caller = who.model_copy(update={"request_id": self._id})
         self._allowance = rates.take(self._caller)
         if self._allowance:
             self._allowance.refuse_if_spent()

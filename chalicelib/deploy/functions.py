@@ -28,7 +28,8 @@ def host_step(event: dict[str, Any], context: Any) -> dict[str, str]:
     more = {name: event[name] for name in ("error", "roll_back_error") if name in event}
     with attempt(event["step"], event["job_id"], event["previous_ended"]) as work:
         outcome = STEPS[event["step"]](work, **more) if work else "done"
-    log.info("%s", json.dumps({"job_id": event["job_id"], "step": event["step"], "outcome": outcome}))
+    line = {"request_id": work.job.request_id if work else "", "job_id": event["job_id"]}
+    log.info("%s", json.dumps({**line, "step": event["step"], "outcome": outcome}))
     return {"outcome": outcome, "ended_at": now()}
 
 

@@ -205,6 +205,7 @@ def _job(service: Service, kind: Kind, caller: Caller, *, seconds: int | None = 
         repairs=service.deploy_method == "ai" and kind in _FETCHES and kind != "plan",
         fence=panel.services.next_fence(service.id, int(moment.timestamp() * 1000)),
         requested_by=caller.token_id,
+        request_id=caller.request_id,
         created_at=timestamp(moment),
         deadline=timestamp(deadline),
         **{"previous_status": service.status, **fields},

@@ -307,7 +307,14 @@ def _recorded(work: Work, error: SlipwayError) -> SlipwayError:
     """The error without secrets, kept in the job; of the same class, whose name the workflow matches."""
     clean = work.redactor.clean
     told = type(error)(clean(error.message), clean(error.details))
-    log.warning("job %s: %s: %s: %s", work.job.id, work.step, type(told).__name__, told.message)
+    log.warning(
+        "job %s of request %s: %s: %s: %s",
+        work.job.id,
+        work.job.request_id or "none",
+        work.step,
+        type(told).__name__,
+        told.message,
+    )
     current = adapters().jobs.get(work.job.id)
     step = current.steps.get(work.step)
     if step and not current.is_over:

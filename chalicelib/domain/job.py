@@ -62,6 +62,7 @@ class Job(Noun):
     up_began: bool = False
     cancel_requested: bool = False
     requested_by: str = ""
+    request_id: str = ""  # of the request it came of; in the log of every step
     placement: str = ""
     from_repository: bool = False  # its release is made of a repository that is yet to be fetched
     repairs: bool = False  # a model may mend its plan when that fails

@@ -99,6 +99,7 @@ class Caller(Noun):
     customer_id: str | None
     token_name: str = ""
     requests_per_minute: int | None = None
+    request_id: str = ""  # of what is asked now: it goes with the job that comes of it
 
     def at_least(self, role: Role) -> bool:
         return _RANK[self.role] >= _RANK[role]

@@ -25,6 +25,7 @@
 | what a host's services used | OBSERVED#<host id> | <service id> |
 | an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |
 | a token's requests          | RATE#<token id> | <minute>      |
+| the table's own form        | SCHEMA        | VERSION         |
 | the audit trail             | AUDIT#<day>   | <time>#<id>     |
 | who follows what on a host  | FOLLOWERS#<host id> | F#<number>  |
 | how often that changed      | FOLLOWERS#<host id> | VERSION     |

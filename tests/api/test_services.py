@@ -37,6 +37,12 @@ def test_a_compose_deploy_answers_as_the_seed_does(api: Api, panel: Panel, wante
     assert reply.headers["X-Job-Id"] == reply.body["deploy_job_id"]
 
 
+def test_a_job_remembers_the_request_that_it_came_of(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    reply = api.post("/services", wanted)
+
+    assert panel.jobs.get(reply.body["deploy_job_id"]).request_id == reply.headers["X-Request-Id"]
+
+
 def test_a_template_deploy_fills_in_the_variables(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
     del wanted["compose"]
     body = {

@@ -26,7 +26,7 @@ COMPOSE = (
 GOOD_WAY = ("Admit", "Preflight", "Upload", "Up", "Health", "Route", "Record")
 
 
-def created(panel: Panel, name: str = "blog") -> tuple[Service, Job]:
+def created(panel: Panel, name: str = "blog", caller: Caller = ADMIN) -> tuple[Service, Job]:
     panel.a_host()
     wanted = drafting.NewService(
         name=name,
@@ -35,7 +35,7 @@ def created(panel: Panel, name: str = "blog") -> tuple[Service, Job]:
         compose=COMPOSE,
         variables={"PASSWORD": "canary-secret"},
     )
-    service, job = start.create(drafting.draft(wanted, ADMIN), ADMIN)
+    service, job = start.create(drafting.draft(wanted, caller), caller)
     return service, job
 
 
@@ -561,6 +561,22 @@ def test_a_step_that_another_process_began_meanwhile_keeps_its_higher_fence(pane
     walk(job, "Upload")
 
     assert [request["fence"] for verb, request in host.asked if verb == "upload"] == [begun.fence + 1]
+
+
+def test_the_request_that_asked_for_a_job_is_named_in_the_log_of_each_step(
+    panel: Panel, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="slipway")
+    _, job = created(panel, caller=ADMIN.model_copy(update={"request_id": "req_1"}))
+
+    step("Admit", job)
+    host.answers["preflight"] = errors.CommandFailed("no")
+    with pytest.raises(errors.CommandFailed):
+        step("Preflight", job)
+
+    lines = [record.getMessage() for record in caplog.records if job.id in record.getMessage()]
+    assert json.loads(lines[0]) == {"request_id": "req_1", "job_id": job.id, "step": "Admit", "outcome": "done"}
+    assert "req_1" in lines[1]
 
 
 def test_what_a_job_printed_is_kept_without_secrets(panel: Panel, host: FakeHost) -> None:

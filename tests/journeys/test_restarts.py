@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from infra.local import images
 from tests.journeys.conftest import DockerHost, publish
 from tests.journeys.plane import Client, Plane, eventually
 from tests.journeys.texts import DEMO, SHOP
 from tests.lab.hosts import Lab
+
+pytestmark = pytest.mark.usefixtures("process")
 
 
 def test_a_kill_in_the_middle_of_deploys_loses_nothing_and_every_job_ends_truthfully(

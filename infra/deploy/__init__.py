@@ -1,0 +1,1 @@
+"""Putting Slipway into an AWS account: `python -m infra.deploy up --stage prod`."""

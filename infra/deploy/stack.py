@@ -1,0 +1,138 @@
+"""CloudFormation stacks: what a template would change, shown before it is done, and then done."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.deploy.errors import DeployError
+
+_POLL_S = 2.0
+_NOTHING = ("didn't contain changes", "No updates are to be performed")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change set that waits to be carried out; `lines` tell it to people."""
+
+    stack: str
+    id: str
+    first: bool
+    lines: tuple[str, ...]
+
+
+class Stacks:
+    def __init__(self, cloudformation: Any, wait_seconds: float = 1800) -> None:
+        self._client = cloudformation
+        self._wait = wait_seconds
+
+    def change(self, name: str, template: Path, parameters: dict[str, str]) -> Change | None:
+        """What this template changes; None for nothing. Raise `DeployError` where the stack cannot be changed now."""
+        first = self._is_first(name)
+        asked = self._client.create_change_set(
+            StackName=name,
+            ChangeSetName=f"deploy-{int(time.time() * 1000)}",
+            ChangeSetType="CREATE" if first else "UPDATE",
+            TemplateBody=template.read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+        )
+        made = self._change_set(asked["Id"])
+        if made["Status"] == "FAILED":
+            reason = made.get("StatusReason", "")
+            self._client.delete_change_set(ChangeSetName=asked["Id"])
+            if any(words in reason for words in _NOTHING):
+                return None
+            raise DeployError(f"stack {name}: the change was refused: {reason}")
+        lines = [_line(change["ResourceChange"]) for change in made["Changes"]]
+        if not lines and not first:
+            self._client.delete_change_set(ChangeSetName=asked["Id"])
+            return None
+        return Change(name, asked["Id"], first, tuple(lines))
+
+    def forget(self, change: Change) -> None:
+        """Leave nothing of a change that was only looked at."""
+        self._client.delete_change_set(ChangeSetName=change.id)
+        if change.first:
+            self._client.delete_stack(StackName=change.stack)
+
+    def carry_out(self, change: Change) -> None:
+        """Raise `DeployError` with each resource's own reason where CloudFormation took it back."""
+        self._client.execute_change_set(ChangeSetName=change.id)
+        status = self._settled(change.stack)
+        if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            reasons = "\n".join(self._reasons(change.stack)) or "no reason was given"
+            raise DeployError(
+                f"stack {change.stack} ended as {status}; CloudFormation took the change back:\n{reasons}"
+            )
+
+    def outputs(self, name: str) -> dict[str, str]:
+        """Nothing for a stack that does not exist."""
+        stack = self._stack(name)
+        return {each["OutputKey"]: each["OutputValue"] for each in (stack or {}).get("Outputs", [])}
+
+    def exists(self, name: str) -> bool:
+        stack = self._stack(name)
+        return stack is not None and stack["StackStatus"] not in {"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"}
+
+    def _is_first(self, name: str) -> bool:
+        stack = self._stack(name)
+        status = stack["StackStatus"] if stack else "REVIEW_IN_PROGRESS"
+        if status == "ROLLBACK_COMPLETE":  # a first deploy that failed: nothing is in it, and it can only be deleted
+            self._client.delete_stack(StackName=name)
+            self._gone(name)
+            return True
+        if status.endswith("_FAILED"):
+            raise DeployError(
+                f"stack {name} is {status}: CloudFormation's console says what to put right by hand first"
+            )
+        if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+            raise DeployError(f"stack {name} is {status}: somebody changes it now; try again when that is over")
+        return status == "REVIEW_IN_PROGRESS"
+
+    def _stack(self, name: str) -> Any:
+        try:
+            return self._client.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"]["Message"]:
+                return None
+            raise
+
+    def _change_set(self, change_id: str) -> Any:
+        deadline = time.monotonic() + self._wait
+        while True:
+            made = self._client.describe_change_set(ChangeSetName=change_id)
+            if made["Status"] in {"CREATE_COMPLETE", "FAILED"}:
+                return made
+            self._pause(deadline, "the change set")
+
+    def _settled(self, name: str) -> str:
+        deadline = time.monotonic() + self._wait
+        while True:
+            stack = self._stack(name)
+            status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
+            if not status.endswith("_IN_PROGRESS"):
+                return str(status)
+            self._pause(deadline, f"stack {name} ({status})")
+
+    def _gone(self, name: str) -> None:
+        deadline = time.monotonic() + self._wait
+        while self._stack(name) is not None:
+            self._pause(deadline, f"the end of stack {name}")
+
+    def _pause(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise DeployError(f"CloudFormation is not done with {what} after {self._wait:g} s; it goes on by itself")
+        time.sleep(min(_POLL_S, self._wait / 10))
+
+    def _reasons(self, name: str) -> list[str]:
+        events = self._client.describe_stack_events(StackName=name)["StackEvents"]
+        failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+        return [f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed]
+
+
+def _line(change: Any) -> str:
+    replaced = " (REPLACED)" if change.get("Replacement") == "True" else ""
+    return f"{change['Action']} {change['LogicalResourceId']} ({change['ResourceType']}){replaced}"
