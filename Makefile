@@ -56,7 +56,7 @@ deploy: install  ## into the AWS account: preflight, plan, then both stacks, fun
 
 acceptance: install  ## the release, deployed into an emulated AWS account, with real Docker hosts
 	@$(PY) -m pytest tests/acceptance
-	@$(PY) -m pytest tests/journeys --plane packaged
+	@$(PY) -m pytest tests/journeys --plane packaged -m "not long"
 
 smoke-aws: install  ## what no emulator proves, asked of the deployed stage (STAGE=prod)
 	@$(PY) -m infra.smoke --stage $(STAGE)

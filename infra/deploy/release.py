@@ -28,7 +28,7 @@ from infra.deploy.stages import PROJECT
 # The services that the functions ask; botocore's data of the others is left out.
 FUNCTION_LIMIT = 1_000_000
 LAYER_LIMIT = 20_000_000
-SERVICES = ("apigatewaymanagementapi", "dynamodb", "kms", "lambda", "s3", "stepfunctions")
+SERVICES = ("apigatewaymanagementapi", "bedrock-runtime", "dynamodb", "kms", "lambda", "s3", "stepfunctions")
 # The functions that hold SSH keys, and stand in a network where there is one.
 SPEAK_SSH = ("host_step", "host_call")
 _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
