@@ -33,6 +33,8 @@ SERVICES = ("apigatewaymanagementapi", "bedrock-runtime", "dynamodb", "kms", "la
 SPEAK_SSH = ("host_step", "host_call")
 _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
 _PRUNED = ("boto3", "s3transfer", "bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
+# By which the agent that is put on hosts finds what goes into it, and its licence.
+_NEEDED = "websocket_client-*.dist-info"
 _UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 
 
@@ -125,7 +127,7 @@ def _config(wanted: Wanted) -> dict[str, Any]:
 def _vendor(folder: Path, architecture: str) -> None:
     """Downloaded once for what is asked; compiled and pruned in place."""
     requirements = _requirements((PROJECT / "requirements.txt").read_text())
-    wanted = json.dumps([requirements, architecture, sys.version_info[:2], SERVICES, _PRUNED])
+    wanted = json.dumps([requirements, architecture, sys.version_info[:2], SERVICES, _PRUNED, _NEEDED])
     vendor, stamp = folder / "vendor", folder / "vendor.json"
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -158,6 +160,8 @@ def _requirements(text: str) -> list[str]:
 def _prune(vendor: Path) -> None:
     for pattern in _PRUNED:
         for path in [*vendor.glob(pattern)]:
+            if path.match(_NEEDED):
+                continue
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     data = vendor / "botocore" / "data"
     for path in data.iterdir():

@@ -29,13 +29,14 @@ _WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere, which journey
     "lambda:InvokeFunction",
     "states:StartExecution",
 }
+_WITHOUT_A_MODEL = {"bedrock:InvokeModel"}  # no journey on AWS's own parts has a model
 _NOT_NOTED = {
     "execute-api:ManageConnections"
 }  # the emulator checks the right and notes no call: lines that come prove it
 _WHEN_AN_AGENT_IS_SILENT = {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 UNPROVED: dict[str, set[str]] = {
     "api_handler": _BY_LAMBDA | _NOT_NOTED,
-    "host_step": _BY_LAMBDA | _IN_A_NETWORK,
+    "host_step": _BY_LAMBDA | _IN_A_NETWORK | _WITHOUT_A_MODEL,
     "host_call": _BY_LAMBDA | _IN_A_NETWORK,
     "reaper": _BY_LAMBDA | _WHEN_A_JOB_WAS_LOST,
     "reconciler": _BY_LAMBDA,
