@@ -3,7 +3,7 @@ PORT ?= 8000
 STATE ?= .state
 PY = .venv/bin/python
 
-.PHONY: help install run test test-dry test-rooms test-wet lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live
+.PHONY: help install run test test-dry test-rooms test-wet test-long lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -14,7 +14,7 @@ install:  ## system packages, Docker Compose and .venv; quick when all is there
 run: install  ## Slipway on this machine: prints its URL, a token and a curl line (PORT=8000 STATE=.state)
 	@$(PY) -m infra.local up --port $(PORT) --state $(STATE) --ready-file $(STATE)/ready.json
 
-test: install test-dry test-rooms test-wet  ## every test: the dry ones first, then the emulated, then those on real Docker hosts
+test: install test-dry test-rooms test-wet  ## every test but the long ones: the dry ones first, then the emulated, then those on real Docker hosts
 
 test-dry:  ## the rooms that do nothing but think: seconds
 	@$(PY) -m pytest tests/domain tests/commands tests/architecture
@@ -23,7 +23,10 @@ test-rooms:  ## the others, against emulators and an sshd in the process: a minu
 	@$(PY) -m pytest -m "not lab and not docker" --ignore tests/domain --ignore tests/commands --ignore tests/architecture
 
 test-wet:  ## the tests on real Docker hosts
-	@$(PY) -m pytest -m "lab or docker"
+	@$(PY) -m pytest -m "(lab or docker) and not long"
+
+test-long: install  ## those that take minutes, which make test leaves out
+	@$(PY) -m pytest -m long
 
 lint: install  ## format, style, types, import rules, the workflow's grammar
 	@.venv/bin/ruff format --check --quiet . || { echo "make format puts these right:"; .venv/bin/ruff format --check .; }

@@ -67,7 +67,7 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]
     # the hosts' agents call it on their side of the switch
     addresses = ("127.0.0.1", lab.address)
     with Plane(tmp_path_factory.mktemp("plane"), addresses=addresses) as plane:
-        yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
+        yield Stage(plane, (ready(plane, first), ready(plane, second)))
 
 
 @pytest.fixture
@@ -128,7 +128,8 @@ def publish(lab: Lab, host: DockerHost, recipe: images.Recipe) -> None:
     host.lab.docker("rmi", recipe.reference)
 
 
-def _registered(plane: Plane, lab: LabHost) -> DockerHost:
+def ready(plane: Plane, lab: LabHost) -> DockerHost:
+    """A lab host made known, checked and found in order."""
     caller = plane.client()
     host = register(caller, lab, lab.name)
     checked = caller.post(f"hosts/{host['id']}/check")
