@@ -19,7 +19,7 @@ install:  ## system packages, Docker Compose and .venv; quick when all is there
 run: install  ## Slipway on this machine: prints its URL, a token and a curl line (PORT=8000 STATE=.state)
 	@$(PY) -m infra.local up --port $(PORT) --state $(STATE) --ready-file $(STATE)/ready.json
 
-test: install test-dry test-rooms test-wet  ## every test: the dry ones first, then the emulated, then those on real Docker hosts
+test: install test-dry test-rooms test-wet  ## every test but the long ones: the dry ones first, then the emulated, then those on real Docker hosts
 
 test-dry:  ## the rooms that do nothing but think: seconds
 	@$(PY) -m pytest tests/domain tests/commands tests/architecture

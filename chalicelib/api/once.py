@@ -2,8 +2,8 @@
 
 What is kept is sealed, all of it: the answer to POST /tokens holds a token's text, and a list of which answers are
 secret would one day lack one. A fault of ours (5xx) is not an answer to keep: the key is free again, and a repeat is
-carried out. If the process dies in between, the key is free after a minute, and a repeat is carried out beside what the
-first one did; names that are unique and versions that are expected keep most of them from being done twice.
+carried out. If the process dies in between, the key is free after a minute, unless something was made by then, which is
+bound to the key in its own transaction: a repeat is told what that is, and that its answer is lost.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 from chalicelib.domain.errors import Conflict, Unavailable, ValidationFailed
 from chalicelib.domain.reply import Reply
 from chalicelib.domain.words import finding
-from chalicelib.store.replies import Claim, Held
+from chalicelib.store.replies import Claim, Held, carried_out_under
 from chalicelib.wiring import adapters
 
 log = logging.getLogger("slipway.api")
@@ -56,7 +56,8 @@ def _judge(key: str) -> None:
 
 
 def _carried_out(claim: Claim, act: Callable[[], Reply]) -> Reply:
-    reply = act()
+    with carried_out_under(claim):
+        reply = act()
     try:
         if reply.status >= 500:  # noqa: PLR2004
             adapters().replies.release(claim)
@@ -86,6 +87,9 @@ def _awaited(token_id: str, key: str, fingerprint: str) -> Held | None:
             raise Conflict(f"this {HEADER} was used for another request; choose a new one")
         if held.is_over:
             return held
+        if held.made:
+            message = f"the request with this {HEADER} was carried out, but Slipway died before it could answer"
+            raise Conflict(message, dict(held.made))
         if time.monotonic() > deadline:
             raise Conflict(f"the first request with this {HEADER} is still in progress; ask again later")
         time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  nothing secret: many wait, and not in step

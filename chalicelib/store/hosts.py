@@ -5,6 +5,7 @@ from typing import Any
 from chalicelib.domain.errors import Changed, Conflict
 from chalicelib.domain.panel import Host
 from chalicelib.store.records import Records, attributes
+from chalicelib.store.replies import bound
 from chalicelib.store.table import Key, Lost, Table, delete, put
 
 
@@ -16,7 +17,7 @@ class HostStore(Records[Host]):
         """Raise `Conflict` if the name is taken."""
         new = put(self._key(record.id), attributes(record), "attribute_not_exists(pk)")
         try:
-            self._table.transact(_named(record.name, record.id), new)
+            self._table.transact(_named(record.name, record.id), new, *bound(host_id=record.id))
         except Lost as error:
             raise taken(record.name) from error
 

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from chalicelib.domain.errors import Changed, NotFound
 from chalicelib.domain.panel import Customer, Host, Token
+from chalicelib.store.replies import bound
 from chalicelib.store.table import Lost, Table, delete, put
 
 Record = TypeVar("Record", Host, Customer, Token)
@@ -21,7 +22,8 @@ class Records(Generic[Record]):
         self._word = word
 
     def add(self, record: Record) -> None:
-        self._table.write(put(self._key(record.id), attributes(record), "attribute_not_exists(pk)"))
+        new = put(self._key(record.id), attributes(record), "attribute_not_exists(pk)")
+        self._table.transact(new, *bound(**{f"{self._word}_id": record.id}))
 
     def get(self, record_id: str) -> Record:
         """Raise `NotFound` if there is none."""

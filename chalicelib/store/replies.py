@@ -3,10 +3,15 @@
 A key is taken by one conditional write before anything is done, so of many equal requests at once one gets it. The
 claim ends by itself, later than any function that holds it can run: a crash does not block the key for a day. What is
 kept, is kept under that claim alone, so one who comes late changes nothing.
+
+What a request makes is bound to its key in the very transaction that makes it. So a crash after that leaves a key that
+is not free: a repeat is told what was made, and makes nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +34,41 @@ class Claim:
 
 @dataclass(frozen=True)
 class Held:
-    """Who has the key: a request with this fingerprint. `sealed` is its answer; None where that could not be kept."""
+    """Who has the key: a request with this fingerprint.
+
+    `sealed` is its answer; None where that could not be kept. `made` is what it made, by kind, where it ended before it
+    could answer.
+    """
 
     fingerprint: str
     is_over: bool
     sealed: bytes | None
+    made: dict[str, str] | None = None
+
+
+_claim: ContextVar[Claim | None] = ContextVar("claim", default=None)
+
+
+@contextmanager
+def carried_out_under(claim: Claim) -> Iterator[None]:
+    """What is made in this block is made under this claim."""
+    before = _claim.set(claim)
+    try:
+        yield
+    finally:
+        _claim.reset(before)
+
+
+def bound(asked_by: str | None = None, **made: str) -> list[dict[str, Any]]:
+    """The write that binds what is made to the key it is asked for under, for the transaction that makes it.
+
+    None outside of such a request, nor for what somebody else than its caller (`asked_by`, a token's id) has made.
+    """
+    claim = _claim.get()
+    if claim is None or asked_by not in (None, claim.token_id):
+        return []
+    changes = {"made": made, "expires": int(time.time()) + KEPT_SECONDS}
+    return [update(_key(claim.token_id, claim.key), changes, "claim = :claim", claim=claim.id)]
 
 
 class ReplyStore:
@@ -44,7 +79,8 @@ class ReplyStore:
     def take(self, token_id: str, key: str, fingerprint: str) -> Claim | None:
         """The key for this request; None if another has it."""
         claim, moment = Claim(token_id, key, new_id("claim")), int(self._clock())
-        item = {"fingerprint": fingerprint, "claim": claim.id, "expires": moment + CLAIM_SECONDS}
+        until = moment + CLAIM_SECONDS
+        item = {"fingerprint": fingerprint, "claim": claim.id, "claimed_until": until, "expires": until}
         try:
             self._table.write(
                 put(_key(token_id, key), item, "attribute_not_exists(pk) OR expires < :moment", moment=moment)
@@ -58,7 +94,9 @@ class ReplyStore:
         item = self._table.get(_key(token_id, key))
         if item is None or item["expires"] < int(self._clock()):
             return None
-        return Held(item["fingerprint"], bool(item.get("is_over")), item.get("sealed"))
+        over, has_died = bool(item.get("is_over")), item.get("claimed_until", 0) < int(self._clock())
+        made = item.get("made") if has_died and not over else None
+        return Held(item["fingerprint"], over, item.get("sealed"), made)
 
     def keep(self, claim: Claim, sealed: bytes | None) -> None:
         """The request is over, and this was its answer. Nothing if the claim ended."""

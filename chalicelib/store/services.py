@@ -24,6 +24,7 @@ from chalicelib.store.jobs import open_key, over
 from chalicelib.store.promises import on_host, to_customer
 from chalicelib.store.rebuild import Rebuilt, rebuild
 from chalicelib.store.records import attributes
+from chalicelib.store.replies import bound
 from chalicelib.store.table import Item, Key, Lost, Table, check, delete, put, update
 
 ROW_FIELDS = (
@@ -172,6 +173,7 @@ class ServiceStore:
                 *self._release_writes(release, sealed_source),
                 *self._job_writes(job, None),
                 _event(service.id, event),
+                *bound(job.requested_by, service_id=service.id, job_id=job.id),
             )
         except Lost as error:
             if 3 in error.failed:  # noqa: PLR2004  # the place of the write above
@@ -222,6 +224,7 @@ class ServiceStore:
             ]
         placed = range(len(writes) - 2, len(writes)) if room and more != Amount() else range(0)
         writes += [*(_event(service.id, event) for event in events), *once]
+        writes += bound(job.requested_by, service_id=service.id, job_id=job.id)
         try:
             self._commit(changed, *writes)
         except Lost as error:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -162,6 +163,89 @@ def test_a_crash_frees_the_key_after_its_claim(api: Api, panel: Panel, monkeypat
     monkeypatch.undo()
 
     assert api.post("/customers", body, idempotency_key="k").status == 201
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _killed_before_it_answers(panel: Panel, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]) -> None:
+    """Ask, have the process end when all is done but the answer, and its claim be over."""
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replies, "CLAIM_SECONDS", -2)
+        patched.setattr(panel.replies, "keep", killed)
+        with pytest.raises(Killed):
+            ask()
+
+
+def test_a_crash_after_a_service_was_made_is_told_to_who_repeats_and_makes_no_other(
+    api: Api, panel: Panel, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _killed_before_it_answers(panel, monkeypatch, lambda: api.post("/services", wanted, idempotency_key="k"))
+
+    repeats = [api.post("/services", wanted, idempotency_key="k") for _ in range(2)]
+
+    (row,) = panel.services.rows()
+    (job,) = panel.jobs.unfinished()
+    assert [reply.status for reply in repeats] == [409, 409]
+    assert repeats[0].error["details"] == {"service_id": row["id"], "job_id": job.id}
+    assert "was carried out" in repeats[0].error["message"]
+
+
+@pytest.mark.parametrize("verb", ["redeploy", "stop", "delete"])
+def test_a_crash_after_a_job_began_is_told_to_who_repeats(
+    api: Api, panel: Panel, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    service_id = deployed(api, panel, wanted)
+    panel.host_calls.answers["lifecycle"] = lambda job_id: {"status": "stopped", "message": "Service stopped"}
+    before = {job.id for job in panel.jobs.unfinished()}
+
+    def ask() -> Any:
+        if verb == "delete":
+            return api.delete(f"/services/{service_id}", idempotency_key="k")
+        return api.post(f"/services/{service_id}/{verb}", idempotency_key="k")
+
+    _killed_before_it_answers(panel, monkeypatch, ask)
+    reply = ask()
+
+    (job,) = [job for job in panel.jobs.unfinished() if job.id not in before]
+    assert (reply.status, reply.error["details"]) == (409, {"service_id": service_id, "job_id": job.id})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [
+        ("/customers", {"name": "One"}, "customer_id"),
+        ("/tokens", {"name": "ci", "role": "viewer"}, "token_id"),
+    ],
+)
+def test_a_crash_after_a_record_was_stored_makes_no_second_one(
+    api: Api, panel: Panel, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], kind: str
+) -> None:
+    _killed_before_it_answers(panel, monkeypatch, lambda: api.post(path, body, idempotency_key="k"))
+
+    reply = api.post(path, body, idempotency_key="k")
+
+    made = [row["id"] for row in api.get(path).body["data"] if row["name"] == body["name"]]
+    assert (reply.status, [reply.error["details"][kind]]) == (409, made)
+
+
+def test_what_nobody_asked_for_is_not_bound_to_a_key(
+    api: Api, panel: Panel, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(api, panel, wanted)
+    path = f"/customers/{wanted['customer_id']}"
+
+    def ask() -> Any:
+        return api.patch(path, {"status": "suspended"}, idempotency_key="k")
+
+    _killed_before_it_answers(panel, monkeypatch, ask)  # its services are being stopped by now
+
+    assert ask().status == 200
 
 
 def test_an_answer_that_cannot_be_kept_is_not_carried_out_again(

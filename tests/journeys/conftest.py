@@ -68,7 +68,7 @@ def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     # the hosts' agents call it on their side of the switch
     addresses = ("127.0.0.1", lab.address)
     with _plane(pytestconfig.getoption("--plane"), tmp_path_factory.mktemp("plane"), addresses) as plane:
-        yield Stage(plane, (_registered(plane, first), _registered(plane, second)))
+        yield Stage(plane, (ready(plane, first), ready(plane, second)))
 
 
 @pytest.fixture
@@ -151,7 +151,8 @@ def _plane(kind: str, folder: Path, addresses: Sequence[str]) -> Plane:
     return Plane(folder, addresses=addresses)
 
 
-def _registered(plane: Plane, lab: LabHost) -> DockerHost:
+def ready(plane: Plane, lab: LabHost) -> DockerHost:
+    """A lab host made known, checked and found in order."""
     caller = plane.client()
     host = register(caller, lab, lab.name)
     checked = caller.post(f"hosts/{host['id']}/check")

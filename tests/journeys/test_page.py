@@ -48,7 +48,7 @@ def test_the_page_shows_a_deploys_steps_and_then_what_the_service_says(
     said = f"{rows}.map(row => `${{row.className}}: ${{row.querySelector('.message').textContent}}`)"
     page.until(f"{said}.includes('row stdout: hello from the page') && {said}.includes('row stderr: oh no')", 60)
     page.until("document.querySelector('#status').textContent === 'running'")
-    assert page.run("document.querySelector('#services .status').textContent") == "running"
+    assert page.run(f"document.querySelector('[data-service=\"{made['id']}\"] .status').textContent") == "running"
     assert page.run("document.querySelector('#logs .container').textContent") == "web"
     page.until("document.querySelector('#job-line').textContent === 'That is all'", 30)
     page.until("document.querySelector('#output').lastElementChild.textContent.includes('deploy succeeded')")
