@@ -1,5 +1,6 @@
 """A control plane as an agent sees it: it takes batches by the protocol's rules, and misbehaves on request."""
 
+import base64
 import gzip
 import json
 import random
@@ -281,7 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
             with self.control.turn:
                 self._send(200, json.dumps({"lanes": self.control.lanes()}).encode())
         elif self.path == "/api/agent/package" and self.control.package:
-            self._send(200, self.control.package[2])
+            content = base64.b64encode(self.control.package[2]).decode()
+            self._send(200, json.dumps({"content": content}).encode())
         else:
             self._send(404, b"{}")
 
