@@ -11,7 +11,7 @@ from chalicelib.hostkit.agent import entries
 from chalicelib.hostkit.agent.lines import PART, PIECE, BrokenStream, Frames, Line, Terminal
 
 STAMP = b"2026-03-29T14:30:00.%09dZ"
-texts = st.text(st.characters(blacklist_characters="\n\r"), max_size=50).map(lambda text: text.encode())
+texts = st.binary(max_size=50).map(lambda raw: raw.translate(None, b"\r\n"))
 
 
 def frame(stream: int, text: bytes) -> bytes:
