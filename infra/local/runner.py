@@ -6,6 +6,7 @@ is on disk long before.
 """
 
 import fcntl
+import gc
 import ipaddress
 import json
 import logging
@@ -67,6 +68,7 @@ def up(options: Options) -> None:
         running.callback(cloud.close)
         running.enter_context(Front(listeners, Site(Gateway(cloud.app, cloud.config)), cloud.sockets))
         ready = _ready(api, machine, options.state)
+        _settle()
         cloud.start_clock()
         running.enter_context(_ready_file(options.ready_file, ready))
         _say(ready, options.state)
@@ -106,6 +108,12 @@ def _ready(api: str, machine: Machine | None, state: Path) -> dict[str, str | No
         "host_id": panel.host_id,
         "customer_id": panel.customer_id,
     }
+
+
+def _settle() -> None:
+    """What is loaded by now stays: looking through all of it for garbage again and again would hold everyone up."""
+    gc.collect()
+    gc.freeze()
 
 
 def _limits() -> dict[str, str]:
