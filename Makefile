@@ -8,7 +8,7 @@ PY = .venv/bin/python
 YES ?=
 OPTIONS ?=
 
-.PHONY: help install package plan deploy acceptance smoke-aws bench-packaged cost run test test-dry test-rooms test-wet test-long lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live bench-git
+.PHONY: help install package plan deploy acceptance smoke-aws bench-packaged cost run test test-dry test-rooms test-wet test-long lint format clean-lab bench bench-deploy bench-import bench-api bench-lists bench-placement bench-deploys bench-live bench-git soak
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -86,6 +86,9 @@ bench-lists: install  ## the list of 1,000 and 10,000 services, 8 connections
 
 bench-placement: install  ## 1,000 creates at once over 20 simulated hosts: is anything promised twice?
 	@$(PY) -m bench.placement
+
+soak: install  ## ten minutes of live logs while every WebSocket ends after 20 seconds: is a line lost?
+	@$(PY) -m bench.soak
 
 bench-live: install  ## live logs: how late, how many lines, what watching costs the host
 	@$(PY) -m bench.live
