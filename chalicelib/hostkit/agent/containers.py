@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from .lines import STDERR, STDOUT, Frames, Line, Terminal
 
 CHUNK = 1 << 16
 DIGITS = 12
+_SIZE = re.compile(r"(\d+)([kKmMgG]?)[bB]?")
+_LOCAL_BYTES = 20 << 20  # what the driver `local` begins a new file after, unless told otherwise
 
 
 class Container(NamedTuple):
@@ -52,6 +55,17 @@ def running(container: str) -> bool | None:
     """None: there is no such container any more."""
     detail = engine.found(f"/containers/{container}/json")
     return None if detail is None else bool(detail["State"]["Running"] and not detail["State"]["Restarting"])
+
+
+def rotated_after(container: str) -> int | None:
+    """How many bytes a file of its log holds; None where it is one file for ever, or nobody knows."""
+    detail = engine.found(f"/containers/{container}/json")
+    config = detail["HostConfig"]["LogConfig"] if detail else {}
+    match = _SIZE.fullmatch((config.get("Config") or {}).get("max-size") or "")
+    if match is None:
+        return _LOCAL_BYTES if config.get("Type") == "local" else None
+    factor: int = 1024 ** " kmg".index((match[2] or " ").lower())
+    return int(match[1]) * factor
 
 
 def newest(container: str) -> list[Line]:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 from .cursor import Mark, Pair, Position
 from .lines import Line
 
-BEHIND_NS = 200_000_000
-HOLE_NS = 10_000_000
+BEHIND_NS = 50_000_000
+HOLE_NS = 5_000_000
+NEVER = 1 << 62
+FASTEST = 60_000_000  # bytes a second; 30 million were seen
 _NOTHING: tuple[Mark, bytes] = ((0, 0), b"")
 
 
@@ -61,13 +63,16 @@ class Holes:
 
     It does so without a word, and only to one who is behind; it leaves a hole in the times. Whether lines are missing
     there is told by reading on from the line before in a new request. Where they are not, whoever writes pauses like
-    that, and only longer pauses are looked into until the reader has caught up.
+    that, and only longer pauses are looked into until the reader has caught up. `file_bytes`: a hole in which no
+    engine could fill a file is none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file_bytes: int | None) -> None:
+        self._shortest = max(HOLE_NS, file_bytes * 10**9 // FASTEST) if file_bytes else NEVER
+        self._late = min(BEHIND_NS, self._shortest)  # small files are passed by in little time
         self.behind = False
         self._before = 0  # the time of the last line that is new, if that was the last one read
-        self._least = HOLE_NS
+        self._least = self._shortest
         self._doubted: tuple[int, int] | None = None  # the hole at which reading began again, and where it ended
 
     def opened(self) -> None:
@@ -75,9 +80,9 @@ class Holes:
 
     def sound(self, times: list[int], new: list[bool], now: int) -> int:
         """How many of these lines surely follow each other."""
-        self.behind = new[-1] and now - times[-1] > BEHIND_NS
-        if now - times[0] < BEHIND_NS:
-            self._least, self._doubted = HOLE_NS, None
+        self.behind = new[-1] and now - times[-1] > self._late
+        if now - times[0] < self._late:
+            self._least, self._doubted = self._shortest, None
             self._before = times[-1] if new[-1] else 0
             return len(times)
         for count, (time, is_new) in enumerate(zip(times, new)):  # noqa: B905 - python 3.9 has no `strict`
@@ -90,7 +95,7 @@ class Holes:
         if self._doubted:
             hole, end = self._doubted
             self._doubted = None
-            self._least = 2 * hole if time == end else HOLE_NS
+            self._least = 2 * hole if time == end else self._shortest
             return False
         hole = time - self._before
         if not self._before or hole <= self._least:

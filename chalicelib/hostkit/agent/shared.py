@@ -181,8 +181,9 @@ class Reader(threading.Thread):
         self.closing = threading.Event()
         self._stream = stream
         self._log: containers.Log | None = None
+        self._asked = False  # how its log is rotated
         self._opened_at: dict[int, int] = {}  # up to where each stream was read when the log was opened
-        self._holes = Holes()
+        self._holes = Holes(None)
 
     def run(self) -> None:
         pauses = iter(PAUSES_S)
@@ -219,6 +220,8 @@ class Reader(threading.Thread):
 
     def _followed(self) -> tuple[bool, bool]:
         came = False
+        if not self._asked:
+            self._holes, self._asked = Holes(containers.rotated_after(self.container.id)), True
         with self._stream.turn:
             since = self._stream.position.since(self.container.short)
             self.sieve = Sieve(self.container.short, self._stream.position)
@@ -244,14 +247,15 @@ class Reader(threading.Thread):
                 time.sleep(GATHER_S)
             if self.closing.is_set():
                 return came, True
-            # The log ends with its container, and when it is rotated: then there is more to come.
-            if containers.running(self.container.id):
-                return came, False
-            if self._has_moved() and self._has_been_left():
-                return True, False
-            rest = log.ended()
-            self._stream.add(self, rest, [self.times.of(line.stamp) for line in rest])
-            return came, True
+            return came, self._is_all(log)
+
+    def _is_all(self, log: containers.Log) -> bool:
+        """Whether the log has ended with its container; it may also have been rotated, or not been sent to its end."""
+        if containers.running(self.container.id) or (self._has_moved() and self._has_been_left()):
+            return False
+        rest = log.ended()
+        self._stream.add(self, rest, [self.times.of(line.stamp) for line in rest])
+        return True
 
     def _has_moved(self) -> bool:
         """Whether anything new was read since the log was opened."""

@@ -167,14 +167,20 @@ def sound(holes: Holes, times: list[int], now: int) -> int:
 
 
 def test_who_keeps_up_is_not_suspected() -> None:
-    holes = Holes()
+    holes = Holes(1000)
 
     assert sound(holes, [S, 2 * S, 3 * S], S) == 3
     assert not holes.behind
 
 
+def test_a_hole_too_short_to_fill_a_file_is_none_nor_is_any_where_nothing_rotates() -> None:
+    assert sound(Holes(600_000_000), [S, 10 * S], 100 * S) == 2
+    assert sound(Holes(600_000_000), [S, 12 * S], 100 * S) == 1
+    assert sound(Holes(None), [S, 90 * S], 100 * S) == 2
+
+
 def test_a_hole_before_one_who_is_behind_is_looked_into_once() -> None:
-    holes = Holes()
+    holes = Holes(1000)
     hole = [S, S + 1, S + 1 + 2 * HOLE_NS, S + 2 + 2 * HOLE_NS]
     assert sound(holes, hole, 100 * S) == 2
     holes.opened()
@@ -185,7 +191,7 @@ def test_a_hole_before_one_who_is_behind_is_looked_into_once() -> None:
 
 
 def test_where_lines_were_missing_the_next_hole_is_looked_into_as_well() -> None:
-    holes = Holes()
+    holes = Holes(1000)
     assert sound(holes, [S, S + 5 * HOLE_NS], 100 * S) == 1
     holes.opened()
     assert sound(holes, [S + HOLE_NS, S + HOLE_NS + 1, S + 3 * HOLE_NS], 100 * S) == 2
