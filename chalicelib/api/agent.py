@@ -184,9 +184,21 @@ def _batch(packed: bytes) -> _Batch:
 def _note_seen(host_id: str, version: str, boot: str) -> None:
     """Not with every batch: lines of a busy host come twenty times a second."""
     known = _seen.get(host_id)
+    if known is None or known[0][1] != boot:
+        _cut_if_forgotten(host_id, boot)
     if known is None or known[0] != (version, boot) or time.monotonic() - known[1] > _SEEN_SECONDS:
         adapters().agents.seen(host_id, version, boot)
         _seen[host_id] = ((version, boot), time.monotonic())
+
+
+def _cut_if_forgotten(host_id: str, boot: str) -> None:
+    """An agent that lost its state does not know how far it served its followers: they come back with their cursors."""
+    from chalicelib.live import following, relay  # noqa: PLC0415  see take_batch
+
+    before = adapters().agents.get(host_id)
+    if before is not None and before.boot not in (None, boot):
+        for follower in relay.of_host(host_id)[1]:
+            following.cut(follower)
 
 
 _made: list[TypeAdapter[_Batch]] = []

@@ -233,6 +233,19 @@ class TestAgent:
         assert answer.status == 200
         assert panel.gateway.got("c1") == [{**LINE, "cursor": "c"}]
 
+    def test_followers_of_an_agent_that_lost_its_state_come_back_with_their_cursors(
+        self, api: Api, panel: Panel, service_id: str, bearer: dict[str, str], token: str
+    ) -> None:
+        self.send(api, token, self.batch())
+        opened({"service_id": service_id}, bearer)
+
+        self.send(api, token, self.batch())
+        assert panel.gateway.closed == []
+        told = self.send(api, token, self.batch(agent={"version": "1", "boot": "another"})).body
+
+        assert panel.gateway.closed == ["c1"]
+        assert told["followers"] == []
+
     @pytest.mark.parametrize(
         ("raw", "status"),
         [(b"", 400), (b"no gzip", 400), (gzip.compress(b"{}")[:-4], 400), (gzip.compress(b"[" * 100_000), 400),
