@@ -41,7 +41,7 @@ UNPROVED: dict[str, set[str]] = {
     "reaper": _BY_LAMBDA | _WHEN_A_JOB_WAS_LOST,
     "reconciler": _BY_LAMBDA,
     "keeper": _BY_LAMBDA | _NOT_NOTED | _WHEN_AN_AGENT_IS_SILENT,
-    "websocket_connect": _BY_LAMBDA | _NOT_NOTED | {"dynamodb:DeleteItem", "dynamodb:Query"},
+    "websocket_connect": _BY_LAMBDA | _NOT_NOTED | {"dynamodb:Query"},
     "websocket_message": _BY_LAMBDA | _NOT_NOTED,
     "websocket_disconnect": _BY_LAMBDA | _NOT_NOTED | {"dynamodb:PutItem", "dynamodb:Query"},
 }
