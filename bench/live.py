@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -94,11 +94,12 @@ class Followed:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def ground(more: Mapping[str, str] | None = None) -> Iterator[Ground]:
+    """A plane, with `more` settings, and one host with its agent."""
     with Lab() as lab, tempfile.TemporaryDirectory() as folder:
         host = lab.host("bench")
         lab.images(images.EDGE, images.BUSYBOX)
-        with Plane(Path(folder), SETTINGS, addresses=("127.0.0.1", lab.address)) as plane:
+        with Plane(Path(folder), {**SETTINGS, **(more or {})}, addresses=("127.0.0.1", lab.address)) as plane:
             caller = plane.client()
             made = register(caller, host, "bench")
             checked = caller.post(f"hosts/{made['id']}/check")
@@ -147,7 +148,7 @@ def sustained(scene: Ground, form: str, followers: int) -> str:
     scene.stop(service_id)
     rates = [one.lines / max(one.last_at - one.first_at, 0.001) for one in got if one.lines]
     each = statistics.median(rates) if rates else 0.0
-    return f"format={form}, {followers} followers: {each:,.0f} lines/s each, {each * len(rates):,.0f} in all"
+    return f"format={form}, {followers} followers: {len(rates)} of them got {each:,.0f} lines/s each"
 
 
 def cost(scene: Ground) -> tuple[float, float]:

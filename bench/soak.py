@@ -6,17 +6,11 @@ in order on each stream.
 
 import argparse
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from bench.figures import machine
-from bench.plane import BenchError
-from infra.local import images
-from tests.journeys.conftest import register
-from tests.journeys.plane import SETTINGS, Plane
+from bench.live import ground
 from tests.journeys.watching import Watcher
-from tests.lab.hosts import Lab
 
 _LIFETIME_S = 20
 _COUNTS = """\
@@ -41,20 +35,13 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     asked.add_argument("--seconds", type=int, default=600)
     seconds = asked.parse_args().seconds
-    with Lab() as lab, tempfile.TemporaryDirectory() as folder:
-        host = lab.host("soak")
-        lab.images(images.EDGE, images.BUSYBOX)
-        settings = SETTINGS | {"SLIPWAY_LOCAL_SOCKET_LIFETIME_SECONDS": str(_LIFETIME_S)}
-        with Plane(Path(folder), settings, addresses=("127.0.0.1", lab.address)) as plane:
-            caller = plane.client()
-            made = register(caller, host, "soak")
-            if caller.post(f"hosts/{made['id']}/check")["status"] != "ready":
-                raise BenchError("the host is not ready")
-            service_id = caller.deploy("soak", _COUNTS, host_id=made["id"])
-            print(machine(), flush=True)
-            with Watcher(plane.websocket, f"/api/services/{service_id}/logs", caller.token, tail="all") as watcher:
-                time.sleep(seconds)
-            caller.succeeded(caller.delete(service_id))
+    with ground({"SLIPWAY_LOCAL_SOCKET_LIFETIME_SECONDS": str(_LIFETIME_S)}) as scene:
+        service_id = scene.caller.deploy("soak", _COUNTS, host_id=scene.host_id)
+        print(machine(), flush=True)
+        path = f"/api/services/{service_id}/logs"
+        with Watcher(scene.plane.websocket, path, scene.caller.token, tail="all") as watcher:
+            time.sleep(seconds)
+        scene.caller.succeeded(scene.caller.delete(service_id))
     return _account(watcher)
 
 

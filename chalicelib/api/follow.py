@@ -25,7 +25,7 @@ def tail_of(value: Any) -> Any:
 
 
 class Follow(WireIn):
-    """From where on to follow, and how entries are sent. `cursor` goes before `since`, `since` before `tail`."""
+    """From where on to follow, and how entries are sent. One of `cursor`, `since` and `tail`, or the last 100 lines."""
 
     tail: int | Literal["all"] | None = None
     since: Time | None = None

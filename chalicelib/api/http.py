@@ -251,7 +251,7 @@ class _Call:
         try:
             return act()
         except SlipwayError as error:
-            return _refusal(error, self._id)
+            return refusal(error, self._id)
         except Exception:  # the last door: logged whole, told without a word of what is inside
             log.exception("request %s failed", self._id)
             message = "something went wrong here; the log has it under this request_id"
@@ -323,7 +323,8 @@ def _raw_body(request: ChaliceRequest) -> bytes:
     return request.raw_body if isinstance(request.raw_body, bytes) else request.raw_body.encode()
 
 
-def _refusal(error: SlipwayError, request_id: str) -> Reply:
+def refusal(error: SlipwayError, request_id: str) -> Reply:
+    """The answer by which any door says this error: its status, its headers, and the one shape."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004
     answer = Answer(_error_body(error.code, error.message, error.details, request_id), status, headers)

@@ -9,7 +9,6 @@ for that.
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from chalice.app import CloudWatchEvent
 
 from chalicelib.api import auth, rates
 from chalicelib.api.follow import Follow
-from chalicelib.api.http import STATUS, validated
+from chalicelib.api.http import refusal, validated
 from chalicelib.domain.errors import InvalidRequest, NotFound, SlipwayError, TooLarge, Unauthorized
 from chalicelib.domain.panel import Caller
 from chalicelib.live import following
@@ -44,7 +43,9 @@ def connect(event: dict[str, Any], context: Any) -> dict[str, Any]:
         else:
             _follow(connection_id, query, headers)
     except SlipwayError as error:
-        return _refusal(error)
+        reply = refusal(error, event["requestContext"].get("requestId") or connection_id)
+        log.info("%s", json.dumps({"refused": reply.code, "status": reply.status}))
+        return {"statusCode": reply.status, "body": reply.body}
     offered = headers.get("sec-websocket-protocol")
     return {"statusCode": 200, **({"headers": {"Sec-WebSocket-Protocol": SUBPROTOCOL}} if offered else {})}
 
@@ -124,14 +125,3 @@ def _heard(event: dict[str, Any]) -> dict[str, Any]:
 
 
 _ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {"ping": lambda: {"type": "pong"}}
-
-
-def _refusal(error: SlipwayError) -> dict[str, Any]:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    log.info("%s", json.dumps({"refused": error.code, "status": status}))
-    told = {"code": error.code, "message": error.message, "details": error.details, "request_id": _request_id()}
-    return {"statusCode": status, "body": json.dumps({"error": told})}
-
-
-def _request_id() -> str:
-    return f"req_{uuid.uuid4().hex[:20]}"

@@ -26,7 +26,6 @@ class Follower(Noun):
     connection_id: str
     number: int
     host_id: str
-    customer_id: str
     token_id: str
     service_id: str | None = None
     job_id: str | None = None

@@ -49,7 +49,6 @@ class Agent(Noun):
     boot: str | None = None
     last_seen: str | None = None
     connection_id: str | None = None
-    lanes: dict[str, Any] = {}
 
     def accepts(self, secret: str) -> bool:
         return self.revoked_at is None and hmac.compare_digest(self.token_hash, hash_of(secret))

@@ -24,7 +24,6 @@ def begin(subject: Service | Job, caller: Caller, connection_id: str, start: dic
         connection_id=connection_id,
         number=secrets.randbits(_NUMBER_BITS),
         host_id=subject.host_id,
-        customer_id=subject.customer_id,
         token_id=caller.token_id,
         service_id=subject.id if isinstance(subject, Service) else None,
         job_id=subject.id if isinstance(subject, Job) else None,

@@ -23,8 +23,8 @@ def keep() -> None:
         last = _last_seen(host)
         if last is not None and time.time() - parse_time(last).timestamp() < SILENT_SECONDS:
             continue
-        _, followers = relay.of_host(host.id)
-        for follower in followers:
+        # Not those that a process remembers: what they were told last is no change that it would notice.
+        for follower in list(adapters().followers.of_host(host.id, int(time.time()))):
             _look_after(follower, last)
         if host.status == "ready" and adapters().settings.public_url:
             adapters().host_calls.tell("ensure_agent", host_id=host.id)

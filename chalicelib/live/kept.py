@@ -35,15 +35,10 @@ def keep_output(job_id: str, name: str, began: str, output: str, *, truncated: b
     adapters().objects.put(f"jobs/{job_id}/{began}-{name}", _packed(about), "application/gzip")
 
 
-def outputs(job_id: str) -> list[dict[str, Any]]:
-    """Everything that is kept of a job's output, in the order it was printed: `{name, at, output, truncated}`."""
-    keys = sorted(adapters().objects.list(f"jobs/{job_id}/"))
-    return [_unpacked(packed) for key in keys if (packed := adapters().objects.get(key)) is not None]
-
-
 def output_entries(job_id: str) -> tuple[list[Entry], bool]:
-    """The same as log entries, and whether any of it was too long to be kept whole."""
-    kept = outputs(job_id)
+    """A job's output as log entries, in the order it was printed, and whether any was too long to be kept whole."""
+    keys = sorted(adapters().objects.list(f"jobs/{job_id}/"))
+    kept = [_unpacked(packed) for key in keys if (packed := adapters().objects.get(key)) is not None]
     entries: list[Entry] = [
         {"timestamp": part["at"], "stream": "stdout", "message": line, "container": part["name"]}
         for part in kept

@@ -5,7 +5,6 @@ and sends it again; where nobody can know whether a message arrived, the connect
 back with the cursor of what it got.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,8 +19,6 @@ from chalicelib.domain.words import now, parse_time
 from chalicelib.live import following
 from chalicelib.store.lanes import Batch
 from chalicelib.wiring import adapters
-
-log = logging.getLogger("slipway.live")
 
 # A follower that has not taken its part of a batch by then gets the rest from the catch-up lane, at its own pace.
 FOLLOWER_SECONDS = 2.0

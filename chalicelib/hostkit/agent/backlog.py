@@ -28,8 +28,6 @@ READERS = 8
 FALLBACK_LINES = 100
 ATTEMPTS = 3  # to find the end of a log that was seen before
 
-Placed = tuple[int, Pair, Mark, Entry]
-
 
 class Cancelled(Exception):
     """Nobody waits for this backlog any more."""
