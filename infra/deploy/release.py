@@ -35,6 +35,8 @@ _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
 _PRUNED = ("boto3", "s3transfer", "bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
 # By which the agent that is put on hosts finds what goes into it, and its licence.
 _NEEDED = "websocket_client-*.dist-info"
+# What the functions themselves import of it; the rest is only sent to hosts, as source, and needs no bytecode.
+KIT_IMPORTED = ("__init__", "engine", "pull", "refusals", "remotes", "version")
 _UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH
 
 
@@ -172,14 +174,16 @@ def _prune(vendor: Path) -> None:
 def _compile_ours(folder: Path) -> None:
     """In the source's place. A traceback still names file and line, and does not quote them."""
     _compile(folder, legacy=True)
-    kept = folder / "hostkit"
+    kit = folder / "hostkit"
     for source in folder.rglob("*.py"):
-        if kept in source.parents:
+        if kit in source.parents:
             source.with_suffix(".pyc").unlink()
         else:
             source.unlink()
-    if kept.exists():
-        _compile(kept)
+    _compile(kit)
+    for bytecode in kit.rglob("*.pyc"):
+        if bytecode.parent.parent != kit or bytecode.name.split(".")[0] not in KIT_IMPORTED:
+            bytecode.unlink()
 
 
 def _compile(folder: Path, *, legacy: bool = False) -> None:

@@ -1,6 +1,8 @@
 """What the release's folder holds, without the packages, which the acceptance run downloads."""
 
+import ast
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,13 +74,32 @@ def test_what_is_shipped_is_compiled_so_that_a_disk_that_cannot_be_written_does_
 def test_ours_is_shipped_as_bytecode_and_what_hosts_get_as_source(tmp_path: Path) -> None:
     (tmp_path / "chalicelib" / "hostkit").mkdir(parents=True)
     (tmp_path / "chalicelib" / "module.py").write_text("x = 1\n")
-    (tmp_path / "chalicelib" / "hostkit" / "main.py").write_text("x = 1\n")
+    for name in ("main", "version"):
+        (tmp_path / "chalicelib" / "hostkit" / f"{name}.py").write_text("x = 1\n")
 
     release._compile_ours(tmp_path / "chalicelib")
 
     files = {str(path.relative_to(tmp_path / "chalicelib")) for path in tmp_path.rglob("*") if path.is_file()}
     version = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"
-    assert files == {"module.pyc", "hostkit/main.py", f"hostkit/__pycache__/main.{version}.pyc"}
+    kit = {"hostkit/main.py", "hostkit/version.py", f"hostkit/__pycache__/version.{version}.pyc"}
+    assert files == {"module.pyc", *kit}
+
+
+def test_what_functions_import_of_the_kit_is_compiled() -> None:
+    """Each module that anything but the kit imports of it, with what that brings with it."""
+    imports: set[str] = set()
+    for path in (PROJECT / "chalicelib").rglob("*.py"):
+        if PROJECT / "chalicelib" / "hostkit" not in path.parents:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chalicelib.hostkit"):
+                    imports |= {f"from {node.module} import {name.name}" for name in node.names}
+    program = "\n".join([*sorted(imports), "import sys", "print(*(name for name in sys.modules if 'hostkit' in name))"])
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+
+    modules = {name.partition("chalicelib.hostkit")[2].lstrip(".") or "__init__" for name in done.stdout.split()}
+    assert imports
+    assert modules == set(release.KIT_IMPORTED)
 
 
 def test_every_service_that_the_functions_ask_is_packed() -> None:
