@@ -37,7 +37,11 @@ def connect(event: dict[str, Any], context: Any) -> dict[str, Any]:
     connection_id: str = event["requestContext"]["connectionId"]
     query: Mapping[str, str] = event.get("queryStringParameters") or {}
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    offered = _offered(headers)
     try:
+        if offered and SUBPROTOCOL not in offered:
+            # Of what a client offers one must be answered, and a token is not to be sent back.
+            raise InvalidRequest(f"of the subprotocols that are offered one must be {SUBPROTOCOL}")
         if "agent" in query:
             following.begin_agent(auth.agent_of(headers.get("authorization")), connection_id)
         else:
@@ -46,7 +50,6 @@ def connect(event: dict[str, Any], context: Any) -> dict[str, Any]:
         reply = refusal(error, event["requestContext"].get("requestId") or connection_id)
         log.info("%s", json.dumps({"refused": reply.code, "status": reply.status}))
         return {"statusCode": reply.status, "body": reply.body}
-    offered = headers.get("sec-websocket-protocol")
     return {"statusCode": 200, **({"headers": {"Sec-WebSocket-Protocol": SUBPROTOCOL}} if offered else {})}
 
 
@@ -102,9 +105,12 @@ def _caller(query: Mapping[str, str], headers: Mapping[str, str], subject_id: st
         if caller is None:
             raise Unauthorized("this ticket was used, is older than 60 s, or opens something else")
         return caller
-    offered = [word.strip() for word in headers.get("sec-websocket-protocol", "").split(",")]
-    token = next((word for word in offered if word.startswith("aap_k1_")), None)
+    token = next((word for word in _offered(headers) if word.startswith("aap_k1_")), None)
     return auth.caller_of(f"Bearer {token}" if token else headers.get("authorization"))
+
+
+def _offered(headers: Mapping[str, str]) -> list[str]:
+    return [word.strip() for word in headers.get("sec-websocket-protocol", "").split(",") if word.strip()]
 
 
 def _heard(event: dict[str, Any]) -> dict[str, Any]:

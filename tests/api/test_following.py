@@ -101,6 +101,20 @@ def test_a_token_is_taken_from_the_header_and_from_the_offered_subprotocols(
     assert by_protocol == {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "slipway"}}
 
 
+def test_a_client_that_offers_no_subprotocol_of_ours_is_told_which_one_it_must(
+    panel: Panel, service_id: str, bearer: dict[str, str]
+) -> None:
+    """Its WebSocket would be ended by itself, were it answered by one that it did not offer, or by none."""
+    token = bearer["Authorization"].removeprefix("Bearer ")
+
+    alone = opened({"service_id": service_id}, {"Sec-WebSocket-Protocol": token})
+    another = opened({"service_id": service_id}, {**bearer, "Sec-WebSocket-Protocol": "chat"})
+
+    assert code_of(alone) == code_of(another) == (400, "invalid_request")
+    assert token not in alone["body"]
+    assert panel.followers.socket("c1") is None
+
+
 def test_another_customers_service_is_answered_as_a_missing_one(api: Api, panel: Panel, service_id: str) -> None:
     stranger = {"Authorization": f"Bearer {panel.a_token('viewer', panel.a_customer('Other').id)}"}
 
