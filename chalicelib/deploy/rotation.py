@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.commands import kit
-from chalicelib.domain.errors import Changed, Conflict, HostRefused, SlipwayError, ValidationFailed
+from chalicelib.domain.errors import Changed, CommandFailed, Conflict, HostRefused, SlipwayError, ValidationFailed
 from chalicelib.domain.panel import Host, NextKey, RetiredKey
 from chalicelib.domain.words import finding, now
 from chalicelib.wiring import adapters
@@ -57,6 +57,8 @@ def _wanted(host: Host, private_key: str | None, public: str | None, remote: "Re
     """None: no further key, where an earlier rotation has only its last step to do."""
     from chalicelib.ssh import generate_key  # noqa: PLC0415
 
+    # Asked whatever the key: a host that cannot tell cannot be given one either, and nothing was begun then.
+    standing = _standing(remote, public or host.public_key)
     if private_key is None or public is None:
         if host.next_key or host.retired_keys:
             return host.next_key
@@ -65,9 +67,12 @@ def _wanted(host: Host, private_key: str | None, public: str | None, remote: "Re
         return None
     if host.next_key and host.next_key.public_key == public:
         return host.next_key
-    standing = public in remote.kit(kit.authorized([public]), _SECONDS)["standing"]
     ours = public in {key.public_key for key in host.retired_keys}
     return _sealed(host, private_key, public, was_there=standing and not ours)
+
+
+def _standing(remote: "RemoteHost", public_key: str) -> bool:
+    return bool(remote.kit(kit.authorized([public_key]), _SECONDS)["standing"])
 
 
 def _sealed(host: Host, private: str, public: str, *, was_there: bool) -> NextKey:
@@ -93,13 +98,16 @@ def _claim(host: Host, wanted: NextKey | None, seen: int | None) -> Host:
 
 
 def _replaced(host: Host, fresh: NextKey, remote: "RemoteHost") -> Host:
-    """The host, entered by the fresh key. Raise `HostRefused` if it does not let it in: nothing was changed then."""
-    remote.kit(kit.authorize(host.id, host.key_claim, like=host.public_key, add=[fresh.public_key]), _SECONDS)
+    """The host, entered by the fresh key. Raise `HostRefused` if it does not let it in: all is as it was then."""
+    line = kit.authorize(host.id, host.key_claim, like=host.public_key, add=[fresh.public_key])
     try:
+        remote.kit(line, _SECONDS)
         adapters().log_in(host, fresh.sealed_private_key)
+    except CommandFailed:  # the file cannot be changed
+        _give_up(host, fresh, remote)
+        raise
     except HostRefused as error:
-        given_up = {"next_key": None, "retired_keys": (*host.retired_keys, *_retired(fresh))}
-        _taken_away(_change(host, lambda _: given_up))
+        _give_up(host, fresh, remote)
         raise HostRefused(f"{host.id}: the host does not accept the new key, though it {_ELSEWHERE}") from error
     before = RetiredKey(public_key=host.public_key, sealed_private_key=host.sealed_private_key)
     entered = {
@@ -109,6 +117,11 @@ def _replaced(host: Host, fresh: NextKey, remote: "RemoteHost") -> Host:
         "retired_keys": (*host.retired_keys, before),
     }
     return _change(host, lambda _: entered)
+
+
+def _give_up(host: Host, fresh: NextKey, remote: "RemoteHost") -> None:
+    added = _retired(fresh) if _standing(remote, fresh.public_key) else ()
+    _taken_away(_change(host, lambda _: {"next_key": None, "retired_keys": (*host.retired_keys, *added)}))
 
 
 def _retired(key: NextKey | None) -> tuple[RetiredKey, ...]:

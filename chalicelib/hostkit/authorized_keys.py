@@ -40,6 +40,8 @@ def authorize(request: dict[str, Any]) -> dict[str, Any]:
 
 def _lines() -> list[bytes]:
     """The last is what stands behind the last line's end: nothing, as a rule."""
+    if os.path.exists(FILE) and not os.path.isfile(FILE):
+        raise Refused("CommandFailed", f"~/{FILE} is no file that a key could be put into")
     try:
         with open(FILE, "rb") as file:
             return file.read().split(b"\n")

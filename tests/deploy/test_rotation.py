@@ -215,6 +215,21 @@ def test_where_sshd_reads_keys_elsewhere_the_line_is_taken_away_and_the_old_key_
     assert enters(panel, host.id)
 
 
+def test_a_file_that_cannot_be_changed_leaves_all_as_it_was(panel: Panel, server: SshServer, host: Host) -> None:
+    full = file(server).with_name("authorized_keys.slipway")
+    full.mkdir()  # where the new file would be written
+
+    with pytest.raises(CommandFailed, match="cannot be changed"):
+        rotate_key(host.id, None, None)
+
+    after = panel.hosts.get(host.id)
+    assert (after.public_key, after.next_key, after.retired_keys) == (server.client_public, None, ())
+    assert lines(server) == [OTHERS, server.client_public]
+    full.rmdir()
+    rotate_key(host.id, None, None)
+    assert is_settled(panel, server, host.id)
+
+
 def test_an_old_key_that_sshd_reads_elsewhere_too_is_told_of(panel: Panel, server: SshServer, host: Host) -> None:
     old = server.client_public
     file(server).write_text(f"{OTHERS}\n")

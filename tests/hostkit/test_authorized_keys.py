@@ -124,6 +124,17 @@ def test_a_file_that_somebody_else_keeps_is_left_alone(file: Path) -> None:
     assert os.listdir(file.parent) == ["authorized_keys"]
 
 
+def test_what_is_no_file_is_not_replaced_by_one(file: Path) -> None:
+    pipe = file.parent.parent / "pipe"
+    os.mkfifo(pipe)
+    file.symlink_to(pipe)
+
+    with pytest.raises(Refused, match="no file"):
+        change(add=[NEW])
+
+    assert pipe.is_fifo()
+
+
 def test_looking_tells_which_keys_stand_there(file: Path) -> None:
     assert authorized({"keys": [OLD]}) == {"standing": []}
     file.write_text(f"restrict {OLD}\n")
