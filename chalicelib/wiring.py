@@ -8,6 +8,7 @@ from chalicelib.aws.gateway import Gateway
 from chalicelib.aws.objects import Objects
 from chalicelib.aws.sealing import Sealer
 from chalicelib.aws.workflow import Workflow
+from chalicelib.domain.errors import NotFound
 from chalicelib.domain.panel import Customer, Host, Token
 from chalicelib.settings import Settings
 from chalicelib.store.agents import AgentStore
@@ -29,7 +30,7 @@ from chalicelib.store.tickets import TicketStore
 from chalicelib.store.webhooks import WebhookStore
 
 if TYPE_CHECKING:
-    from chalicelib.ssh import RemoteHost
+    from chalicelib.ssh import HostAddress, RemoteHost
 
 # A call to a host must answer before API Gateway gives up at 29 s.
 HOST_CALL_SECONDS = 25
@@ -151,18 +152,33 @@ class Adapters:
     def connected(self, host: Host) -> "RemoteHost":
         """The host over SSH, by this process's one connection to it."""
         # paramiko costs a cold start 80 ms: only the two functions that speak SSH import it.
-        from chalicelib.ssh import HostAddress, connected  # noqa: PLC0415
+        from chalicelib.ssh import connected  # noqa: PLC0415
 
-        key = _private_key(self.sealer, host.sealed_private_key, host.id)
-        return connected(
-            HostAddress(
-                id=host.id,
-                address=host.address,
-                port=host.port,
-                user=host.user,
-                private_key=key,
-                host_key=host.host_key,
-            )
+        return connected(self._address_of(host), lambda: self._newest_address_of(host))
+
+    def log_in(self, host: Host, sealed_private_key: bytes) -> None:
+        """Log in with this key, beside that connection, and out again. Raise `HostRefused` if the host lets it not."""
+        from chalicelib.ssh import log_in  # noqa: PLC0415
+
+        log_in(self._address_of(host.model_copy(update={"sealed_private_key": sealed_private_key})))
+
+    def _newest_address_of(self, host: Host) -> "HostAddress":
+        try:
+            return self._address_of(self.hosts.get(host.id))
+        except NotFound:  # it was removed meanwhile: what is known of it is the newest there was
+            return self._address_of(host)
+
+    def _address_of(self, host: Host) -> "HostAddress":
+        from chalicelib.ssh import HostAddress  # noqa: PLC0415
+
+        return HostAddress(
+            id=host.id,
+            address=host.address,
+            port=host.port,
+            user=host.user,
+            private_key=_private_key(self.sealer, host.sealed_private_key, host.id),
+            host_key=host.host_key,
+            version=host.version,
         )
 
 

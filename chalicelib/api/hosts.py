@@ -1,7 +1,7 @@
 """/hosts: the Docker hosts that services run on."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -71,13 +71,22 @@ class Sweep(WireIn):
 
 class ChangeHost(WireIn):
     name: DnsLabel | None = None
+    address: Address | None = None
+    port: int | None = Field(None, ge=1, le=65535)
+    user: User | None = None
+    host_key: HostKey | None = None
+    trust_on_first_use: bool = False
     labels: dict[LabelPart, LabelPart] | None = Field(None, max_length=50)
 
     @model_validator(mode="after")
     def _changes_something(self) -> "ChangeHost":
-        if self.name is None and self.labels is None:
-            raise ValueError("nothing to change: give name or labels")
+        if not self.model_dump(exclude_none=True, exclude_defaults=True):
+            raise ValueError(f"nothing to change: give one of {', '.join(ChangeHost.model_fields)}")
         return self
+
+
+class RotateKey(WireIn):
+    private_key: Annotated[str | None, Field(max_length=20_000)] = None
 
 
 @routes.on("GET", "/hosts", role="admin", query=Paged, answers={200: views.HostPage})
@@ -124,7 +133,7 @@ def create_host(request: Request) -> Answer:
         address=wanted.address,
         port=wanted.port,
         user=wanted.user,
-        host_key=" ".join((wanted.host_key or made["host_key"]).split()[:2]),
+        host_key=_without_comment(wanted.host_key or made["host_key"]),
         public_key=made["public_key"],
         labels=wanted.labels,
         sealed_private_key=bytes.fromhex(made["sealed_private_key"]),
@@ -151,16 +160,64 @@ def check_host(request: Request, host_id: str) -> views.Host:
     return _view(adapters().hosts.get(host_id))
 
 
-@routes.on("PATCH", "/hosts/{host_id}", role="admin", body=ChangeHost, conditional=True, answers={200: _SHOWN})
+@routes.on(
+    "PATCH",
+    "/hosts/{host_id}",
+    role="admin",
+    body=ChangeHost,
+    conditional=True,
+    answers={200: _SHOWN},
+    raises=ASKS_HOST,
+)
 def change_host(request: Request, host_id: str) -> Answer:
-    """Rename a host, or give it other labels."""
+    """Rename a host, give it other labels, or say how it is reached now: it is checked again then.
+
+    With `trust_on_first_use`, and no `host_key`, the key that it shows is pinned in place of the present one.
+    """
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
     wanted = request.body(ChangeHost)
-    if wanted.name and wanted.name != host.name:
-        _refuse_taken_name(wanted.name)
-    changes = wanted.model_dump(exclude_none=True)
-    return _shown(adapters().hosts.change(host, **changes, updated_at=now()))
+    given = wanted.model_dump(exclude_none=True, exclude={"trust_on_first_use"})
+    if wanted.host_key or wanted.trust_on_first_use:
+        place = {"address": wanted.address or host.address, "port": wanted.port or host.port}
+        shown = wanted.host_key or adapters().host_calls.ask("scan_host", **place)["host_key"]
+        given["host_key"] = _without_comment(shown)
+    changes = {name: value for name, value in given.items() if value != getattr(host, name)}
+    if not changes:
+        return _shown(host)
+    if "name" in changes:
+        _refuse_taken_name(changes["name"])
+    is_moved = not host.is_where(host.model_copy(update=changes))
+    if is_moved:  # what was found of it was found elsewhere; what it can take is reckoned by that until it is checked
+        changes |= {"status": "new", "problems": ()}
+    changed = adapters().hosts.change(host, **changes, updated_at=now())
+    if is_moved:
+        adapters().host_calls.tell("check_host", host_id=host_id)
+    return _shown(changed)
+
+
+@routes.on(
+    "POST",
+    "/hosts/{host_id}/rotate_key",
+    role="admin",
+    body=RotateKey,
+    body_is_required=False,
+    conditional=True,
+    answers={200: _SHOWN},
+    raises=ASKS_HOST,
+)
+def rotate_key(request: Request, host_id: str) -> Answer:
+    """Have the host entered by another SSH key: by this one, or by one that is made.
+
+    The new key gets its line in the user's `~/.ssh/authorized_keys`, is proved to log in, and only then takes the place
+    of the present one, whose line is taken away. What was cut off in between is gone on with by asking again.
+    """
+    host = adapters().hosts.get(host_id)
+    request.must_match(host.version)
+    wanted = request.body(RotateKey) if request.raw_body else RotateKey()
+    seen = host.version if request.if_match else None
+    adapters().host_calls.ask("rotate_key", host_id=host_id, private_key=wanted.private_key, seen=seen)
+    return _shown(adapters().hosts.get(host_id))
 
 
 @routes.on("POST", "/hosts/{host_id}/drain", role="admin", conditional=True, answers={200: _SHOWN})
@@ -243,6 +300,10 @@ def _end_agent(host_id: str) -> None:
     following.close_agent(host_id)
 
 
+def _without_comment(host_key: str) -> str:
+    return " ".join(host_key.split()[:2])
+
+
 def _refuse_taken_name(name: str) -> None:
     """Before the host is asked for anything; the write that follows is what decides."""
     if any(host.name == name for host in adapters().hosts.all()):
@@ -276,6 +337,22 @@ def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan
     )
 
 
+def _found(host: Host) -> Iterator[views.HostProblem]:
+    """What its last check found."""
+    for problem in host.problems:
+        yield views.HostProblem(check=problem["check"], message=problem["message"])
+
+
+def _left_of_rotations(host: Host) -> Iterator[views.HostProblem]:
+    if host.next_key:
+        message = f"{host.next_key.public_key} is about to take its key's place; if that was cut off, ask for it again"
+        yield views.HostProblem(check="key_rotation", message=message)
+    for key in host.retired_keys:
+        why = key.problem or "it was not taken off the host yet"
+        message = f"{key.public_key}, its key of before, may still log in ({why}); rotate_key again goes on with it"
+        yield views.HostProblem(check="old_key", message=message)
+
+
 def _view(host: Host) -> views.Host:
     promise = capacity_view(host)
     return views.Host(
@@ -291,7 +368,7 @@ def _view(host: Host) -> views.Host:
         draining=host.draining,
         capacity=promise["capacity"],
         reserved=promise["reserved"],
-        problems=[views.HostProblem(check=problem["check"], message=problem["message"]) for problem in host.problems],
+        problems=[*_found(host), *_left_of_rotations(host)],
         agent=_agent_view(adapters().agents.get(host.id)),
         facts=host.facts,
         checked_at=host.checked_at,

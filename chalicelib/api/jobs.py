@@ -3,7 +3,7 @@
 import time
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chalicelib.api import views
 from chalicelib.api.auth import must_see
@@ -49,10 +49,18 @@ def cancel_job(request: Request, job_id: str) -> Answer:
 
 
 class ReadJobLogs(WireIn):
+    """All but `follow` is for following."""
+
     follow: TrueOrFalse = False
-    tail: str | None = None  # these three are for following
+    tail: str | None = None
     cursor: str | None = Cursor
     format: Literal["entry", "batch"] | None = None
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "ReadJobLogs":
+        if not self.follow and (self.tail, self.cursor, self.format) != (None, None, None):
+            raise ValueError("tail, cursor and format go with follow=true")
+        return self
 
 
 @routes.on(

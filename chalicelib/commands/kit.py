@@ -247,6 +247,16 @@ def agent(action: Literal["ensure", "stop", "status"]) -> Command:
     return _verb("agent", action=action)
 
 
+def authorize(host: str, fence: int, *, like: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Command:
+    """Whom sshd lets in: public keys without comments; a line that is added has the options of `like`'s."""
+    return _verb("authorize", host=host, fence=fence, like=like, add=list(add), remove=list(remove))
+
+
+def authorized(keys: Sequence[str]) -> Command:
+    """Which of these public keys have a line."""
+    return _verb("authorized", keys=list(keys))
+
+
 def serving() -> Command:
     """The kit's process that answers verbs one after the other, and several at a time, until its stdin ends."""
     return _program("serve", b"")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from chalicelib.commands import kit
 from chalicelib.deploy import start
 from chalicelib.deploy.agents import ensure_agent
+from chalicelib.deploy.rotation import rotate_key
 from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
 from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
@@ -120,8 +121,18 @@ def prepare_host(host_id: str, private_key: str | None, scan: list[Any] | None) 
     }
 
 
+def scan_host(address: str, port: int) -> dict[str, Any]:
+    """The key that a host shows there, where that is to be trusted."""
+    from chalicelib.ssh import scan_host_key  # noqa: PLC0415
+
+    return {"host_key": scan_host_key(address, port)}
+
+
 def check_host(host_id: str) -> dict[str, Any]:
-    """Look whether a host can take services, put the kit and the edge there, and keep what was found."""
+    """Look whether a host can take services, put the kit and the edge there, and keep what was found.
+
+    Raise `Conflict` if it was moved meanwhile: what was found is of another place.
+    """
     panel, settings = adapters(), adapters().settings
     host = panel.hosts.get(host_id)
     problems: list[dict[str, Any]] = []
@@ -162,7 +173,9 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "logs": logs,
     "measure": measure,
     "prepare_host": prepare_host,
+    "scan_host": scan_host,
     "check_host": check_host,
+    "rotate_key": rotate_key,
     "ensure_agent": look_after_agent,
 }
 
@@ -225,8 +238,11 @@ def _keep_check(host: Host, problems: list[dict[str, Any]], facts: dict[str, Any
         "updated_at": now(),
     }
     for _ in range(3):
+        present = adapters().hosts.get(host.id)
+        if not present.is_where(host):
+            raise Conflict("the host's address, user or host key was changed while it was checked; check it again")
         try:
-            adapters().hosts.change(adapters().hosts.get(host.id), **found)
+            adapters().hosts.change(present, **found)
         except Conflict:  # another check of the same host ended in between
             continue
         return status

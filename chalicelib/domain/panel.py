@@ -15,8 +15,31 @@ _TOKEN = re.compile(r"aap_k1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
 _AGENT_TOKEN = re.compile(r"aap_h1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
 
 
+class KeyPair(Noun):
+    """A key for logging in on a host; its private half is sealed for that host."""
+
+    public_key: str
+    sealed_private_key: bytes
+
+
+class NextKey(KeyPair):
+    """What a host is to be entered by once it was proved to work. `was_there`: its line is not of our making."""
+
+    was_there: bool = False
+
+
+class RetiredKey(KeyPair):
+    """What is to be taken off a host; `problem` is why that did not go."""
+
+    problem: str = ""
+
+
 class Host(Noun):
-    """A Docker host reached by SSH. `facts` is what its last check found."""
+    """A Docker host reached by SSH. `facts` is what its last check found.
+
+    `next_key` and `retired_keys` are a rotation that is under way, or was cut off; `key_claim` is the version that the
+    last rotation began with, which tells it from all others, here and on the host.
+    """
 
     id: str
     name: str
@@ -26,6 +49,9 @@ class Host(Noun):
     host_key: str
     public_key: str
     sealed_private_key: bytes
+    next_key: NextKey | None = None
+    retired_keys: tuple[RetiredKey, ...] = ()
+    key_claim: int = 0
     labels: dict[str, str] = {}
     draining: bool = False
     status: Literal["new", "ready", "not_ready"] = "new"
@@ -35,6 +61,10 @@ class Host(Noun):
     created_at: str
     updated_at: str
     version: int = 1
+
+    def is_where(self, other: "Host") -> bool:
+        """Whether both are the same user of the same machine: what was found there is true of both."""
+        return _place(self) == _place(other)
 
 
 class Agent(Noun):
@@ -109,6 +139,10 @@ class Caller(Noun):
 
     def may_see(self, customer_id: str) -> bool:
         return self.sees_all or self.customer_id == customer_id
+
+
+def _place(host: Host) -> tuple[str, int, str, str]:
+    return host.address, host.port, host.user, host.host_key
 
 
 def new_token(

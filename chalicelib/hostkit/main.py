@@ -35,6 +35,8 @@ VERBS = {
     "tree": ("tree", "tree"),
     "listening": ("listening", "listening"),
     "forget_images": ("built", "forget_images"),
+    "authorize": ("authorized_keys", "authorize"),
+    "authorized": ("authorized_keys", "authorized"),
 }
 REFUSED = 3
 

@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -31,8 +31,9 @@ STATUS_LINE = 1024  # bytes in which HTTP must have said its status
 
 
 class RemoteHost:
-    def __init__(self, host: HostAddress) -> None:
+    def __init__(self, host: HostAddress, newest: Callable[[], HostAddress] | None = None) -> None:
         self.host = host
+        self._newest = newest
         self._transport: paramiko.Transport | None = None
         self._connecting = threading.Lock()
         self._refusal = (0.0, "")  # when connecting last failed, and why
@@ -101,6 +102,20 @@ class RemoteHost:
         except errors.HostNotReady:
             return False
         return True
+
+    def follow(self, host: HostAddress) -> None:
+        """Go by this from now on, unless something newer is known.
+
+        A connection that the key of before opened is as good as ever. One to another place ends, and what runs on it.
+        """
+        if host == self.host or host.version < self.host.version:
+            return
+        with self._starting, self._connecting:
+            if not host.is_where(self.host):
+                if self._transport is not None:
+                    self._transport.close()
+                self._transport = self._serving = None
+            self.host = host
 
     def ensure_alive(self) -> None:
         """Connected; tried first if idle for a while."""
@@ -229,12 +244,22 @@ class RemoteHost:
             if failed_at > asked:  # while we waited for our turn: a dead host must not cost one time-out after another
                 raise errors.HostUnreachable(why)
             try:
-                self._transport = opened(self.host)
+                self._transport = self._opened()
             except errors.HostUnreachable as error:
                 self._refusal = (time.monotonic(), error.message)
                 raise
             self._used = time.monotonic()
             return self._transport
+
+    def _opened(self) -> paramiko.Transport:
+        try:
+            return opened(self.host)
+        except (errors.HostRefused, errors.HostKeyMismatch, errors.HostUnreachable):
+            newest = self._newest() if self._newest else self.host
+            if newest == self.host:
+                raise
+            self.host = newest  # its key or address was changed since we were told of it
+        return opened(self.host)
 
     def _drop(self, transport: paramiko.Transport) -> None:
         with self._connecting:

@@ -9,7 +9,7 @@ import logging
 import random
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -28,12 +28,19 @@ RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 @dataclass(frozen=True)
 class HostAddress:
+    """Where a host is, who enters it by which key, and what it must show. `version` tells how new that is."""
+
     id: str
     address: str
     port: int
     user: str
     private_key: str = field(repr=False)
     host_key: str
+    version: int = field(default=1, compare=False)
+
+    def is_where(self, other: "HostAddress") -> bool:
+        """Whether both lead to the same user of the same machine, by whatever key."""
+        return replace(self, private_key=other.private_key) == other
 
     def __str__(self) -> str:
         # Errors reach customers, who are not to learn where a host is or who logs in; its id tells an admin.
@@ -56,6 +63,17 @@ def opened(host: HostAddress) -> paramiko.Transport:
         transport.set_keepalive(KEEPALIVE_S)
         return transport
     raise AssertionError("the last attempt returns or raises")
+
+
+def log_in(host: HostAddress) -> None:
+    """Log in and out again, to see whether this key is taken. Raise `HostRefused` if it is not."""
+    transport = opened(host)
+    try:
+        transport.open_session(timeout=ANSWER_S).close()
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise HostUnreachable(f"{host}: the connection broke after logging in: {error}") from error
+    finally:
+        transport.close()
 
 
 def scan_host_key(address: str, port: int) -> str:

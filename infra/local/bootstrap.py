@@ -65,7 +65,8 @@ def run(api: str, machine: Machine | None, token_file: Path) -> Ready:
         return Ready(token, None, customer["id"], ())
     host = _host(panel, machine)
     _demo(panel, machine.demo_image)
-    return Ready(token, host["id"], customer["id"], tuple(problem["message"] for problem in host["problems"]))
+    problems = () if host["status"] == "ready" else tuple(problem["message"] for problem in host["problems"])
+    return Ready(token, host["id"], customer["id"], problems)
 
 
 def _admin_token(file: Path) -> str:

@@ -57,11 +57,12 @@ def join(login: Login, group_id: int) -> None:
 
 
 def trust(login: Login, public_key: str) -> Path:
-    """Put our key where sshd looks for it; the file."""
+    """Put our first key where sshd looks for it; the file. One that is there stays: its key may have been rotated."""
     keys = login.home / ".ssh" / "authorized_keys"
     keys.parent.mkdir(mode=0o700, exist_ok=True)
     keys.touch(mode=0o600)
-    keys.write_text(f"{public_key}\n")
+    if not keys.stat().st_size:
+        keys.write_text(f"{public_key}\n")
     _hand_over(keys.parent, login.uid, login.gid)
     return keys
 

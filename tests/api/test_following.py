@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from chalicelib.api import auth, sockets
+from chalicelib.aws.objects import Objects
 from chalicelib.domain.errors import HostUnreachable
 from chalicelib.domain.panel import new_agent_token
 from chalicelib.live import kept
@@ -202,6 +203,32 @@ def test_logs_of_an_unreachable_host_are_those_that_were_kept_and_said_to_be(
         {"source": "kept", "container": "web", "ended_at": "2026-01-01T00:00:01Z", "exit_code": 1}
     ]
     assert "it is gone" in read["note"]
+
+
+def test_where_what_was_kept_cannot_be_read_the_hosts_lines_are_the_answer_and_it_says_so(
+    api: Api, panel: Panel, service_id: str
+) -> None:
+    panel.host_calls.answers["logs"] = {"entries": [LINE], "truncated": False, "containers": ["b" * 12]}
+    panel.objects = Objects(panel.client("s3"), "a-bucket-that-is-not")
+
+    reply = api.get(f"/services/{service_id}/logs")
+
+    assert (reply.status, reply.body["logs"]) == (200, [LINE])
+    assert [source["source"] for source in reply.body["sources"]] == ["host"]
+    assert "NoSuchBucket" in reply.body["note"]
+    assert "note" not in api.get(f"/services/{service_id}/logs?tail=1").body  # nothing of it was missing
+
+
+@pytest.mark.parametrize("query", ["cursor=c1", "format=batch", "tail=5", "follow=false&format=entry"])
+def test_what_is_for_following_a_job_is_refused_where_it_is_read(
+    api: Api, panel: Panel, service_id: str, query: str
+) -> None:
+    job = panel.workflow.started[0]
+
+    reply = api.get(f"/jobs/{job.id}/logs?{query}")
+
+    assert (reply.status, reply.error["code"]) == (422, "validation_failed")
+    assert "follow=true" in reply.error["message"]
 
 
 def test_lines_of_a_replaced_container_come_before_those_of_its_successor(

@@ -99,3 +99,16 @@ def test_an_installed_kit_is_the_version_it_was_asked_for_by(tmp_path: Path) -> 
     answer = subprocess.run(check.argv, cwd=tmp_path, input=check.stdin, check=True, capture_output=True).stdout
 
     assert json.loads(answer)["kit_version"] == kit.kit_version()
+
+
+def test_keys_that_a_host_shall_let_in_are_on_stdin() -> None:
+    command = kit.authorize("host_abcdefgh12345678", 7, like="ssh-ed25519 AAAA", add=["ssh-ed25519 BBBB"])
+
+    assert command.argv == ("python3", "-I", "-S", "-c", program(), "authorize")
+    assert json.loads(command.stdin) == {
+        "host": "host_abcdefgh12345678",
+        "fence": 7,
+        "like": "ssh-ed25519 AAAA",
+        "add": ["ssh-ed25519 BBBB"],
+        "remove": [],
+    }

@@ -127,7 +127,8 @@ def _real(name: str, case: schemathesis.Case[Any], world: World) -> str:
         leaves = _name(case) in ("delete_customer", "change_customer")
         return world.panel.a_customer("Leaving").id if leaves else world.own.customer_id
     if name == "host_id":
-        return world.panel.a_host(fresh("leaving")).id if _name(case) == "delete_host" else world.host_id
+        leaves = _name(case) in ("delete_host", "change_host")  # one that moves takes no services until it is checked
+        return world.panel.a_host(fresh("leaving")).id if leaves else world.host_id
     if name == "job_id":
         return world.own.busy_job_id if _name(case) == "cancel_job" else world.own.job_id
     return {"service_id": world.own.service_id, "token_id": world.token_id}[name]

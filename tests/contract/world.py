@@ -91,6 +91,8 @@ class World:
                 "sealed_private_key": panel.sealer.seal(b"key", host_id).hex(),
                 "host_key": "ssh-ed25519 AAAA",
             },
+            "scan_host": {"host_key": "ssh-ed25519 AAAA"},
+            "rotate_key": {"public_key": "ssh-ed25519 BBBB", "left": []},
             "orphans": {"orphans": {ORPHAN: {"volumes": ["data"], "files": ["releases"]}}},
             "sweep": lambda service_ids, **_: {"removed": service_ids, "left": {}},
         }

@@ -1,10 +1,12 @@
 """One control plane and two Docker hosts for all journeys; each journey deletes what it made and is looked after."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 import requests
 
@@ -40,6 +42,17 @@ class DockerHost:
 
     def inspect(self, container: str, template: str) -> str:
         return self.lab.docker("inspect", "--format", template, container)
+
+    def lets_in(self, private_key: str) -> bool:
+        """Whether its sshd does, by this key."""
+        key = paramiko.Ed25519Key.from_private_key(io.StringIO(private_key))
+        with paramiko.Transport((self.lab.address, self.lab.port)) as transport:
+            transport.start_client(timeout=10)
+            try:
+                transport.auth_publickey(self.lab.user, key)
+            except paramiko.AuthenticationException:
+                return False
+            return transport.is_authenticated()
 
     def held(self, service_id: str) -> list[str]:
         """All that root finds of a service on the host, but the lock that refuses what comes too late."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from infra.local import sshd
+from tests.journeys.canaries import shown_by
 from tests.journeys.conftest import DockerHost, register
-from tests.journeys.plane import Client, eventually
+from tests.journeys.plane import Client, Plane, eventually
 from tests.journeys.texts import DEMO, STUBBORN
 
 
@@ -84,6 +85,72 @@ def test_a_wrong_key_is_named_by_the_check_and_by_a_deploy_and_nothing_is_put_th
     admin.made.remove(made["id"])  # its removal would wait a day for the host to let us in
 
 
+def test_a_hosts_key_is_rotated_while_a_service_runs_and_is_deployed_there(
+    admin: Client, plane: Plane, host: DockerHost
+) -> None:
+    service_id = admin.deploy("rotated", DEMO, host_id=host.id)
+    url = admin.get(f"services/{service_id}")["url"]
+    before = admin.get(f"hosts/{host.id}")
+    try:
+        after = admin.post(f"hosts/{host.id}/rotate_key")
+
+        assert (after["status"], after["problems"]) == ("ready", [])
+        assert after["public_key"] != before["public_key"]
+        assert not host.lets_in(host.lab.private_key)
+        assert host.visit(url).status_code == 200
+        assert admin.post(f"services/{service_id}/restart")["status"] == "running"
+        admin.succeeded(admin.redeploy(service_id))
+        assert host.visit(url).status_code == 200
+        admin.succeeded(admin.delete(service_id))
+        assert host.held(service_id) == []
+    finally:
+        back = admin.post(f"hosts/{host.id}/rotate_key", {"private_key": host.lab.private_key})
+    assert (back["public_key"], back["problems"]) == (before["public_key"], [])
+    assert host.lets_in(host.lab.private_key)
+    assert admin.refusal("POST", f"hosts/{host.id}/rotate_key", {"private_key": host.lab.private_key})["status"] == 422
+    kept = host.lab.exec("cat", f"/home/{host.lab.user}/.ssh/authorized_keys").split()
+    assert kept == before["public_key"].split()
+    assert shown_by(plane, [host.lab.private_key.splitlines()[4]]) == {}
+
+
+def test_a_host_whose_sshd_reads_keys_elsewhere_keeps_its_key(admin: Client, host: DockerHost) -> None:
+    private, _ = sshd.new_key()
+    before = admin.get(f"hosts/{host.id}")
+    present = f"/home/{host.lab.user}/.ssh/authorized_keys"
+    host.lab.exec("install", "-m", "644", present, "/etc/ssh/keys")
+    host.lab.restart_sshd("AuthorizedKeysFile /etc/ssh/keys")
+    try:
+        refused = admin.refusal("POST", f"hosts/{host.id}/rotate_key", {"private_key": private})
+    finally:
+        host.lab.restart_sshd()
+
+    assert (refused["status"], refused["code"]) == (502, "host_refused")
+    assert "AuthorizedKeysFile" in refused["message"]
+    after = admin.get(f"hosts/{host.id}")
+    assert (after["public_key"], after["problems"]) == (before["public_key"], [])
+    assert (host.lets_in(private), host.lets_in(host.lab.private_key)) == (False, True)
+    assert admin.post(f"hosts/{host.id}/check")["status"] == "ready"
+
+
+def test_a_host_that_shows_another_key_is_mistrusted_until_that_is_pinned(admin: Client, host: DockerHost) -> None:
+    service_id = admin.deploy("reinstalled", DEMO, host_id=host.id)
+    url = admin.get(f"services/{service_id}")["url"]
+    host.lab.change_host_key()
+    try:
+        checked = admin.post(f"hosts/{host.id}/check")
+        assert (checked["status"], checked["problems"][0]["check"]) == ("not_ready", "host_key_mismatch")
+        assert admin.failed(admin.redeploy(service_id))["error"]["code"] == "host_key_mismatch"
+        assert host.visit(url).status_code == 200
+    finally:
+        answer = admin.ask("PATCH", f"hosts/{host.id}", {"host_key": host.lab.host_key})
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["problems"]) == (200, "new", [])
+    found = eventually(lambda: _checked(admin, host.id), "it is checked")
+    assert (found["status"], found["problems"], found["reserved"]["services"]) == ("ready", [], 1)
+    admin.succeeded(admin.redeploy(service_id))
+    assert host.visit(url).status_code == 200
+
+
 def test_a_host_that_loses_power_is_told_the_truth_about_and_its_services_come_back(
     admin: Client, hosts: tuple[DockerHost, DockerHost]
 ) -> None:
@@ -119,3 +186,8 @@ def test_a_service_that_ignores_being_told_to_stop_is_stopped_all_the_same(admin
 def _unknown(admin: Client, service_id: str) -> Any:
     service = admin.get(f"services/{service_id}")
     return service if service["health"]["status"] == "unknown" else None
+
+
+def _checked(admin: Client, host_id: str) -> Any:
+    host = admin.get(f"hosts/{host_id}")
+    return host if host["status"] != "new" else None

@@ -22,6 +22,7 @@ from tests.lab.registry import Login, Registry
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DISK_MB = 4096
 _USER = "deploy"
+_HOST_KEY, _SSHD_CONFIG = "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/lab_sshd_config"
 _REGISTRY_PORT, _CLOSED_PORT = 5000, 5001
 LOGIN = Login("ann", "canary-login-5r2k8w0qzt")
 
@@ -199,6 +200,25 @@ class LabHost:
         self._dockerd_killed = False
         until(self._docker_answers, f"{self.name}'s engine answers", 30)
 
+    def change_host_key(self) -> None:
+        """Have its sshd show another key, as after a reinstallation; who is logged in is thrown out."""
+        self._host_private_key, self.host_key = sshd.new_key()
+        self.exec("tee", _HOST_KEY, stdin=self._host_private_key.encode())
+        self.restart_sshd()
+
+    def restart_sshd(self, *more: str) -> None:
+        """Start it with these lines of configuration beside its own, until the next time; sessions end."""
+        self.exec("tee", _SSHD_CONFIG, stdin="\n".join((self._sshd_config(), *more, "")).encode())
+        self._tell("kill sshd")
+        sessions = self.run("pgrep", "--uid", self.user, "sshd").stdout.decode().split()
+        if sessions:
+            self.exec("kill", *sessions)
+        self._tell("start sshd")
+        until(self._reachable, f"{self.name} is reachable again")
+
+    def _sshd_config(self) -> str:
+        return sshd.config(address=self.address, port=self.port, user=self.user, host_key_file=_HOST_KEY)
+
     def fill(self, leave_mb: int = 1) -> None:
         """Fill the disk, but for so many MB."""
         self.unfill()
@@ -269,7 +289,6 @@ class LabHost:
     def _plan(self, image: Path) -> dict[str, object]:
         lab = self._lab.ground
         registry = f"{lab.address(1)}:{_REGISTRY_PORT}"
-        key_file = "/etc/ssh/ssh_host_ed25519_key"
         return {
             "name": self.name,
             "user": self.user,
@@ -280,8 +299,8 @@ class LabHost:
             "hidden": ["/root", str(Path(__file__).resolve().parents[2])],
             "authorized_key": self.public_key,
             "host_private_key": self._host_private_key,
-            "sshd_config": sshd.config(address=self.address, port=self.port, user=self.user, host_key_file=key_file),
-            "sshd": [_program("sshd"), "-D", "-e", "-f", "/etc/ssh/lab_sshd_config"],
+            "sshd_config": self._sshd_config(),
+            "sshd": [_program("sshd"), "-D", "-e", "-f", _SSHD_CONFIG],
             "dockerd": [
                 _program("dockerd"),
                 f"--registry-mirror=http://{registry}",

@@ -41,6 +41,7 @@ class SshServer:
         self.drop_first = drop_first
         self.sftp = sftp
         self.disk_is_full = False
+        self.authorized_keys: Path | None = None
         self.connections = 0
         self.commands: list[str] = []
         self.before = ""  # what a login shell does of its own accord
@@ -66,9 +67,16 @@ class SshServer:
         self.cut()
         self._listener.close()
 
-    def address(self, **changes: str) -> HostAddress:
+    def address(self, **changes: Any) -> HostAddress:
         wanted = {"private_key": self.client_key, "host_key": self.host_key, "user": USER, **changes}
         return HostAddress(id="host_abcdefgh12345678", address="127.0.0.1", port=self.port, **wanted)
+
+    def lets_in(self, key: str) -> bool:
+        """Our client's key, or where it has an `authorized_keys`, the keys of that."""
+        if self.authorized_keys is None:
+            return key == self.client_public
+        lines = self.authorized_keys.read_text().splitlines() if self.authorized_keys.exists() else []
+        return any(key in line for line in lines)
 
     def cut(self) -> None:
         """End every connection without a goodbye."""
@@ -167,7 +175,7 @@ class _Session(paramiko.ServerInterface):
         return "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        known = f"{key.get_name()} {key.get_base64()}" == self._server.client_public and username == USER
+        known = self._server.lets_in(f"{key.get_name()} {key.get_base64()}") and username == USER
         return AUTH_SUCCESSFUL if known else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:

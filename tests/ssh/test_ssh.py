@@ -25,7 +25,16 @@ from chalicelib.domain.errors import (
     StaleFence,
     ValidationFailed,
 )
-from chalicelib.ssh import close_all, connected, generate_key, public_of, scan_host_key, transport
+from chalicelib.ssh import (
+    HostAddress,
+    close_all,
+    connected,
+    generate_key,
+    log_in,
+    public_of,
+    scan_host_key,
+    transport,
+)
 from chalicelib.ssh.serving import NotBegun
 from tests.ssh.server import SshServer
 
@@ -100,6 +109,75 @@ def test_a_host_without_a_key_of_the_pinned_type_is_a_mismatch(server: SshServer
 def test_a_wrong_user_or_key_is_refused(server: SshServer, wrong: dict[str, str]) -> None:
     with pytest.raises(HostRefused):
         connected(server.address(**wrong))
+
+
+def test_a_connection_goes_on_when_its_key_is_replaced_and_the_next_is_opened_by_the_new_one(server: SshServer) -> None:
+    host = connected(server.address())
+    host.run(sh("true"), 5)
+    server.client_key, server.client_public = generate_key()
+
+    again = connected(server.address(version=2))
+
+    assert (again is host, again.run(sh("echo on"), 5), server.connections) == (True, "on\n", 1)
+    server.cut()
+    assert again.run(sh("echo anew"), 5) == "anew\n"
+    assert server.connections == 2
+
+
+def test_who_holds_an_older_address_goes_by_the_newest_that_is_known(server: SshServer) -> None:
+    old = server.address()
+    server.client_key, server.client_public = generate_key()
+    connected(server.address(version=2))
+
+    assert connected(old).run(sh("echo in"), 5) == "in\n"
+
+
+def test_one_that_is_not_let_in_asks_for_the_newest_address_and_goes_by_it(server: SshServer) -> None:
+    old, told = server.address(), []
+
+    def newest() -> HostAddress:
+        told.append(server.client_public)
+        return server.address(version=2)
+
+    host = connected(old, newest)
+    server.client_key, server.client_public = generate_key()
+    server.cut()
+
+    assert host.run(sh("echo in"), 5) == "in\n"
+    assert told == [server.client_public]
+
+
+def test_one_that_is_not_let_in_by_the_newest_address_either_says_so(server: SshServer) -> None:
+    wrong = server.address(private_key=generate_key()[0])
+
+    with pytest.raises(HostRefused):
+        connected(wrong, lambda: wrong)
+
+
+def test_a_host_that_moved_is_reached_where_it_is_now(
+    server: SshServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    host = connected(server.address())
+    command = kit.job("job_abcdefgh12345678.up.1", wait_s=0)
+    host.kit(command, 10)
+
+    with SshServer(tmp_path_factory.mktemp("there")) as there:
+        moved = there.address(version=2)
+        assert connected(moved) is host
+        host.kit(command, 10)
+        assert (there.home / ".slipway").is_dir()
+        close_all()
+
+
+def test_logging_in_says_whether_a_key_is_taken_and_leaves_the_connection_alone(server: SshServer) -> None:
+    host = connected(server.address())
+
+    log_in(server.address())
+    with pytest.raises(HostRefused):
+        log_in(server.address(private_key=generate_key()[0]))
+
+    assert host.run(sh("echo still"), 5) == "still\n"
+    assert server.connections == 3
 
 
 def test_nobody_listening_is_unreachable() -> None:

@@ -1,5 +1,6 @@
 """A service's logs: the last lines of its containers, of those that are gone too."""
 
+import logging
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,12 +10,13 @@ from chalicelib.api.contract import ASKS_HOST
 from chalicelib.api.follow import Cursor, tail_of, upgrade
 from chalicelib.api.http import Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.services.access import service_of
-from chalicelib.domain.errors import SlipwayError, UpgradeRequired
+from chalicelib.domain.errors import SlipwayError, Unavailable, UpgradeRequired
 from chalicelib.domain.words import Time, parse_time
 from chalicelib.live import kept
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
+log = logging.getLogger("slipway.api")
 
 _MOST = 5000
 
@@ -70,10 +72,15 @@ def read_logs(request: Request, service_id: str) -> views.Logs:
         return views.Logs(logs=entries, truncated=False, sources=sources, note=note)
     entries, truncated = answer["entries"], answer["truncated"]
     sources = [views.LogSource(source="host", container=None, ended_at=None, exit_code=None)]
-    if len(entries) < tail:
+    if len(entries) >= tail:
+        return views.Logs(logs=entries, truncated=truncated, sources=sources)
+    try:
         older, more = _kept(service.id, frozenset(answer["containers"]), tail - len(entries), wanted.since)
-        entries, sources = [*older, *entries], [*more, *sources]
-    return views.Logs(logs=entries, truncated=truncated, sources=sources)
+    except Unavailable as error:
+        log.warning("%s: kept lines were not read: %s", service.id, error.message)
+        note = f"lines kept when containers ended could not be read ({error.message}); these are the host's alone"
+        return views.Logs(logs=entries, truncated=truncated, sources=sources, note=note)
+    return views.Logs(logs=[*older, *entries], truncated=truncated, sources=[*more, *sources])
 
 
 def _kept(
