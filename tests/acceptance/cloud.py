@@ -118,6 +118,11 @@ class Emulator:
         noted = (json.loads(line) for line in self._noted.read_text().splitlines())
         return {_ACTIONS.get(action, action) for who, action in noted if who == key}
 
+    def asked(self, role: str) -> set[str]:
+        """The actions, as IAM calls them, that sessions of this role asked for."""
+        noted = (json.loads(line) for line in self._noted.read_text().splitlines())
+        return {action for who, action in noted if who == role}
+
     def _wait(self) -> None:
         deadline = time.monotonic() + _READY_S
         while True:

@@ -1,6 +1,9 @@
-"""`python -m tests.acceptance.emulator FILE`: the emulator, with two things as they are in AWS.
+"""`python -m tests.acceptance.emulator FILE`: the emulator, with some things as they are in AWS.
 
-* Who asked for which action is noted in FILE, each once. Its own trail keeps only so many calls.
+* Who asked for which action is noted in FILE, each once. Its own trail keeps only so many calls. What a session of a
+  role asked for is noted under that role, by the names that IAM has.
+* Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
+  must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
 * A function that raises is answered with the name of what it raised, as Lambda does; the emulator says
   `Runtime.HandlerError` of all of them, and the workflow's Retry and Catch go by names.
 """
@@ -8,11 +11,15 @@
 import json
 import re
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ministack import app
-from ministack.services import cloudtrail, lambda_svc
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import cloudtrail, iam, lambda_svc
 
 # A transaction needs the right to do each of its parts.
 _PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
@@ -24,20 +31,90 @@ def main() -> None:
     file = Path(sys.argv.pop())  # the emulator reads the rest
     noted: set[tuple[str, str]] = set()
 
-    def note(*, service: str, event_name: str, access_key_id: str, request_params: Any, **_: Any) -> None:
+    def note(who: str, action: str) -> None:
+        if (who, action) not in noted:
+            noted.add((who, action))
+            with file.open("a") as kept:
+                kept.write(json.dumps((who, action)) + "\n")
+
+    def called(*, service: str, event_name: str, access_key_id: str, request_params: Any, **_: Any) -> None:
         names = [event_name]
         if event_name == "TransactWriteItems":
             names = [_PARTS[verb] for item in request_params["TransactItems"] for verb in item]
         for name in names:
-            seen = (access_key_id, f"{service}:{name}")
-            if seen not in noted:
-                noted.add(seen)
-                with file.open("a") as kept:
-                    kept.write(json.dumps(seen) + "\n")
+            note(access_key_id, f"{service}:{name}")
 
-    cloudtrail.record_event = note
+    cloudtrail.record_event = called
+    _check_as_aws(note)
     _name_what_was_raised()
     app.main()
+
+
+def _check_as_aws(note: Callable[[str, str], None]) -> None:
+    check, context_of = iam_evaluator.enforce, iam_actions.request_tag_context
+    resource_of = iam_actions.extract_resource_arn
+    handed: ContextVar[str] = ContextVar("handed", default="")
+
+    def context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        handed.set(_role_of_function(action, body))
+        found: dict[str, Any] = context_of(service, action, body, parameters)
+        return {**found, **_boundary(parameters)} if service == "iam" else found
+
+    def resource(service: str, *request: Any) -> Any:
+        *_, body, parameters, region, account = request
+        return _named(service, body, parameters, f"{region}:{account}") or resource_of(service, *request)
+
+    def enforce(key: str, action: str, service: str, region: str, **more: Any) -> Any:
+        asked = [action]
+        refused = check(key, action, service, region, **more)
+        if not refused and action in _HAND_A_ROLE and handed.get():
+            asked.append("iam:PassRole")
+            to = {"iam:PassedToService": "lambda.amazonaws.com"}
+            refused = check(key, asked[1], "iam", region, resource_arn=handed.get(), service_context=to)
+        who = iam_evaluator.resolve_credential(key)
+        if getattr(who, "principal_type", "") == "AssumedRole":
+            for each in asked:
+                note(who.principal_arn.split("/")[1], each)
+        return refused
+
+    iam_evaluator.enforce = enforce
+    iam_actions.request_tag_context, iam_actions.extract_resource_arn = context, resource
+
+
+_HAND_A_ROLE = {"lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"}
+
+
+def _role_of_function(action: str, body: bytes) -> str:
+    return str(json.loads(body).get("Role", "")) if action in _HAND_A_ROLE else ""
+
+
+def _named(service: str, body: bytes, parameters: dict[str, Any], place: str) -> str:
+    """What is asked for, where the emulator would name it otherwise than AWS; empty where it would not."""
+    if service == "iam":
+        return str(_role(parameters).get("Arn", ""))
+    if service in {"lambda", "events"} and body.startswith(b"{"):
+        given = json.loads(body)
+        if service == "lambda" and "FunctionName" in given:
+            return f"arn:aws:lambda:{place}:function:{given['FunctionName']}"
+        if service == "events" and (rule := given.get("Rule") or given.get("Name")):
+            return f"arn:aws:events:{place}:rule/{rule}"
+    return ""
+
+
+def _boundary(parameters: dict[str, Any]) -> dict[str, str]:
+    """The one that this call gives a role, or else the one that the role has."""
+    found = unquote(_given(parameters, "PermissionsBoundary")) or _role(parameters).get("PermissionsBoundary")
+    return {"iam:PermissionsBoundary": found} if found else {}
+
+
+def _role(parameters: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = iam._roles.get(_given(parameters, "RoleName")) or {}
+    return found
+
+
+def _given(parameters: dict[str, Any], name: str) -> str:
+    value = parameters.get(name, "")
+    return str(value[0] if isinstance(value, list) else value)
 
 
 def _name_what_was_raised() -> None:
