@@ -4,6 +4,8 @@
   role asked for is noted under that role, by the names that IAM has.
 * Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
   must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
+* An alarm on several figures that are reckoned together is kept, where the emulator's CloudFormation would refuse its
+  template. It never goes off.
 * A function that raises is answered with the name of what it raised, as Lambda does; the emulator says
   `Runtime.HandlerError` of all of them, and the workflow's Retry and Catch go by names.
 """
@@ -20,6 +22,7 @@ from urllib.parse import unquote
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import cloudtrail, iam, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 # A transaction needs the right to do each of its parts.
 _PARTS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
@@ -46,6 +49,7 @@ def main() -> None:
 
     cloudtrail.record_event = called
     _check_as_aws(note)
+    _keep_alarms_on_several_figures()
     _name_what_was_raised()
     app.main()
 
@@ -91,7 +95,7 @@ def _role_of_function(action: str, body: bytes) -> str:
 def _named(service: str, body: bytes, parameters: dict[str, Any], place: str) -> str:
     """What is asked for, where the emulator would name it otherwise than AWS; empty where it would not."""
     if service == "iam":
-        return str(_role(parameters).get("Arn", ""))
+        return str(_role(parameters).get("Arn") or unquote(_given(parameters, "PolicySourceArn")))
     if service in {"lambda", "events"} and body.startswith(b"{"):
         given = json.loads(body)
         if service == "lambda" and "FunctionName" in given:
@@ -115,6 +119,19 @@ def _role(parameters: dict[str, Any]) -> dict[str, Any]:
 def _given(parameters: dict[str, Any], name: str) -> str:
     value = parameters.get(name, "")
     return str(value[0] if isinstance(value, list) else value)
+
+
+def _keep_alarms_on_several_figures() -> None:
+    plain = provisioners._cw_metric_alarm_record
+
+    def record(name: str, properties: dict[str, Any]) -> Any:
+        figures = properties.get("Metrics")
+        if not figures:
+            return plain(name, properties)
+        one = {"Metrics": None, "Namespace": "Several", "MetricName": figures[0]["Id"]}
+        return {**plain(name, {**properties, **one}), "Metrics": figures}
+
+    provisioners._cw_metric_alarm_record = record
 
 
 def _name_what_was_raised() -> None:
