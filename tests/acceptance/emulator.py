@@ -96,11 +96,11 @@ def _named(service: str, body: bytes, parameters: dict[str, Any], place: str) ->
     """What is asked for, where the emulator would name it otherwise than AWS; empty where it would not."""
     if service == "iam":
         return str(_role(parameters).get("Arn") or unquote(_given(parameters, "PolicySourceArn")))
-    if service in {"lambda", "events"} and body.startswith(b"{"):
+    if service == "lambda" and b'"FunctionName"' in body:
+        return f"arn:aws:lambda:{place}:function:{json.loads(body)['FunctionName']}"
+    if service == "events" and body.startswith(b"{"):
         given = json.loads(body)
-        if service == "lambda" and "FunctionName" in given:
-            return f"arn:aws:lambda:{place}:function:{given['FunctionName']}"
-        if service == "events" and (rule := given.get("Rule") or given.get("Name")):
+        if rule := given.get("Rule") or given.get("Name"):
             return f"arn:aws:events:{place}:rule/{rule}"
     return ""
 

@@ -35,7 +35,6 @@ WITHHELD = {
         "iam:AttachRolePolicy",
         "iam:DeleteRolePermissionsBoundary",
         "iam:DetachRolePolicy",
-        "kms:DeleteAlias",
         "kms:DisableKey*",
         "kms:EnableKey",
         "kms:UpdateAlias",
@@ -221,6 +220,7 @@ def test_a_deploy_deletes_no_data() -> None:
     allowed = granted(*attached("Deployer"))
 
     for action in (
+        "kms:DeleteAlias",
         "dynamodb:DeleteTable",
         "dynamodb:DeleteBackup",
         "kms:ScheduleKeyDeletion",
