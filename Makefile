@@ -59,7 +59,7 @@ acceptance: install  ## the release, deployed into an emulated AWS account, with
 	@$(PY) -m pytest tests/journeys --plane packaged -m "not long"
 
 smoke-aws: install  ## what no emulator proves, asked of the deployed stage (STAGE=prod)
-	@$(PY) -m infra.smoke --stage $(STAGE)
+	@$(PY) -m infra.smoke --stage $(STAGE) $(OPTIONS)
 
 cost:  ## what AWS asks a month for 10, 100 and 1,000 services, with the arithmetic
 	@$(PY) -m infra.cost

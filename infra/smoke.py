@@ -6,41 +6,55 @@ Each line says what was seen; the end is 1 if one of them failed.
 
 import argparse
 import base64
+import contextlib
+import json
 import os
 import socket
 import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deploy import apis, stages
+from infra.deploy import apis, release, stages
 from infra.deploy.deposit import Deposit
 from infra.deploy.errors import DeployError
 from infra.deploy.stack import Stacks
-from infra.deploy.stages import Stage
+from infra.deploy.stages import PROJECT, Stage
 from infra.deploy.up import clients_of
 
 _TIMEOUT_S = 30
 Outcome = tuple[bool, str]
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is asked with, and what differs from what the stage's files say."""
+
+    token: str | None = None
+    url: str | None = None  # in place of the stage's own address: of its edge, where it has one
+    architecture: str | None = None  # other than config.json's, as for a deploy
+
+
 class Smoke:
-    def __init__(self, stage: Stage, clients: Any, token: str | None) -> None:
-        self._stage, self._clients, self._token = stage, clients, token
+    def __init__(self, stage: Stage, clients: Any, expected: Expected) -> None:
+        self._stage, self._clients, self._token = stage, clients, expected.token
+        self._processor = expected.architecture or release.processor(stage.name)
         self._edge = Stacks(clients("cloudformation")).outputs(f"{stage.prefix}-edge").get("Host", "")
-        self._api = self._address()
+        self._api = (expected.url or self._address()).rstrip("/")
 
     def checks(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
-        yield "the API answers over TLS", self.health
+        yield "the API answers", self.health
         yield "an unknown route is a 404 of our shape", self.unknown_route
         yield "a request without a token is a 401", self.without_token
         yield "a body over API Gateway's limit is a 413 of our shape", self.too_large
-        yield "functions run on the processor and with the memory that was asked for", self.functions
+        yield "functions have the processor, memory, time and reserve that was asked for", self.functions
         yield "only the functions that speak SSH stand in the network", self.network
         yield "IAM's own simulator allows what a policy allows and nothing else", self.policies
         yield "the workflow's definition is the one of this release", self.workflow
@@ -55,7 +69,10 @@ class Smoke:
     def health(self) -> Outcome:
         began = time.monotonic()
         answer = self._get("/api/health")
-        return answer.status_code == requests.codes.ok, f"{answer.status_code} in {time.monotonic() - began:.2f} s"
+        return (
+            answer.status_code == requests.codes.ok,
+            f"{answer.status_code} in {time.monotonic() - began:.2f} s at {self._api}",
+        )
 
     def unknown_route(self) -> Outcome:
         answer = self._get("/api/there/is/no/such/route")
@@ -74,24 +91,40 @@ class Smoke:
         return fine, f"{answer.status_code} {answer.text[:120]}"
 
     def functions(self) -> Outcome:
-        told = self._function("host_step")
-        return (
-            told["Architectures"] == ["arm64"] and told["State"] == "Active",
-            f"{told['Architectures'][0]}, {told['MemorySize']} MB, {told['Timeout']} s, {told['Runtime']}",
-        )
+        wrong = []
+        for name, wanted in release.functions(self._stage.name).items():
+            told = self._function(name)
+            reserve = self._clients("lambda").get_function_concurrency(FunctionName=self._full(name))
+            seen = {
+                "processor": told["Architectures"][0],
+                "memory": told["MemorySize"],
+                "time": told["Timeout"],
+                "reserve": reserve.get("ReservedConcurrentExecutions"),
+                "state": told["State"],
+            }
+            asked = {
+                "processor": self._processor,
+                "memory": wanted["lambda_memory_size"],
+                "time": wanted["lambda_timeout"],
+                "reserve": wanted["reserved_concurrency"],
+                "state": "Active",
+            }
+            wrong += [f"{name}: {what} {seen[what]}, not {asked[what]}" for what in asked if seen[what] != asked[what]]
+        return not wrong, "; ".join(wrong) or f"{len(release.functions(self._stage.name))} functions, {self._processor}"
 
     def network(self) -> Outcome:
         plugged = {
-            name: bool(self._function(name).get("VpcConfig", {}).get("SubnetIds"))
-            for name in ("", "host_step", "host_call")
+            name
+            for name in release.functions(self._stage.name)
+            if self._function(name).get("VpcConfig", {}).get("SubnetIds")
         }
-        wanted = self._stage.network.mode != "none"
-        return plugged == {"": False, "host_step": wanted, "host_call": wanted}, str(plugged)
+        wanted = set(release.SPEAK_SSH) if self._stage.network.mode != "none" else set()
+        return plugged == wanted, f"in it: {', '.join(sorted(plugged)) or 'none'}"
 
     def policies(self) -> Outcome:
         """The API must not open a host's key, and must open a service's variables."""
-        role = self._function("")["Role"]
-        key = self._clients("kms").describe_key(KeyId=f"alias/{self._stage.prefix}")["KeyMetadata"]["Arn"]
+        role = self._function("api_handler")["Role"]
+        key = self._key()
         decisions = {}
         for owner in ("host_1", "svc_1"):
             context = {
@@ -106,10 +139,14 @@ class Smoke:
         return decisions == {"host_1": "implicitDeny", "svc_1": "allowed"}, str(decisions)
 
     def workflow(self) -> Outcome:
-        arn = f"arn:aws:states:{self._stage.region}:{self._stage.account}:stateMachine:{self._stage.prefix}-deploy"
+        place = f"{self._stage.region}:{self._stage.account}"
+        partition = self._key().split(":")[1]
+        arn = f"arn:{partition}:states:{place}:stateMachine:{self._stage.prefix}-deploy"
         told = self._clients("stepfunctions").describe_state_machine(stateMachineArn=arn)
-        fine = f":function:{self._stage.prefix}-host_step" in told["definition"] and "${" not in told["definition"]
-        return fine and told["status"] == "ACTIVE", told["status"]
+        step = f"arn:{partition}:lambda:{place}:function:{self._full('host_step')}"
+        ours = (PROJECT / "infra" / "deploy.asl.json").read_text().replace("${HostStepArn}", step)
+        same = json.loads(told["definition"]) == json.loads(ours)
+        return same and told["status"] == "ACTIVE", f"{told['status']}, {'the same' if same else 'another definition'}"
 
     def table(self) -> Outcome:
         client = self._clients("dynamodb")
@@ -129,13 +166,13 @@ class Smoke:
         return not missing, f"missing: {', '.join(sorted(missing)) or 'none'}"
 
     def refused_upgrade(self) -> Outcome:
-        status = _upgrade(f"https://{self._edge}/api/services/a/b/logs")
+        status = _upgrade(f"{self._api}/api/services/a/b/logs")
         return status == requests.codes.forbidden, f"HTTP {status}"
 
     def unknown_socket(self) -> Outcome:
         """Through the edge where there is one: that an upgrade reaches the WebSocket API is what this shows."""
         if self._edge:
-            status = _upgrade(f"https://{self._edge}/api/services/svc_smoke/logs?follow=true")
+            status = _upgrade(f"{self._api}/api/services/svc_smoke/logs?follow=true")
         else:
             (api_id,) = apis.socket_apis(self._stage, self._clients)
             host = f"{api_id}.execute-api.{self._stage.region}.amazonaws.com"
@@ -147,8 +184,15 @@ class Smoke:
         return requests.get(f"{self._api}{path}", headers=headers, timeout=_TIMEOUT_S)
 
     def _function(self, name: str) -> Any:
-        full = f"{self._stage.prefix}-{name}" if name else self._stage.prefix
-        return self._clients("lambda").get_function_configuration(FunctionName=full)
+        return self._clients("lambda").get_function_configuration(FunctionName=self._full(name))
+
+    def _full(self, name: str) -> str:
+        """As Chalice calls it."""
+        return self._stage.prefix if name == "api_handler" else f"{self._stage.prefix}-{name}"
+
+    def _key(self) -> str:
+        told = self._clients("kms").describe_key(KeyId=f"alias/{self._stage.prefix}")
+        return str(told["KeyMetadata"]["Arn"])
 
     def _address(self) -> str:
         if self._edge:
@@ -176,18 +220,20 @@ def _upgrade(url: str) -> int:
     query = f"?{parts.query}" if parts.query else ""
     lines = [
         f"GET {parts.path}{query} HTTP/1.1",
-        f"Host: {host}",
+        f"Host: {parts.netloc}",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {key}",
     ]
-    with (
-        socket.create_connection((host, parts.port or 443), timeout=_TIMEOUT_S) as plain,
-        ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secured,
-    ):
-        secured.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        return int(secured.recv(64).split()[1])
+    with contextlib.ExitStack() as opened:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        connection = opened.enter_context(socket.create_connection((host, port), timeout=_TIMEOUT_S))
+        if parts.scheme == "https":
+            secured = ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+            connection = opened.enter_context(secured)
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return int(connection.recv(64).split()[1])
 
 
 def main() -> int:
@@ -195,13 +241,15 @@ def main() -> int:
     asked.add_argument("--stage", required=True)
     asked.add_argument("--stages", type=Path, default=stages.STAGES, help="the folder of the stages (infra/stages)")
     asked.add_argument("--token-file", type=Path, help="a file with a token's text, which is then used")
+    asked.add_argument("--url", help="where to ask, if not at the stage's own address: of its edge, if it has one")
+    asked.add_argument("--architecture", choices=["arm64", "x86_64"], help="what was deployed, if not config.json's")
     arguments = asked.parse_args()
     try:
         stage = stages.read(arguments.stage, arguments.stages)
         token = arguments.token_file.read_text().strip() if arguments.token_file else None
-        smoke = Smoke(stage, clients_of(stage), token)
+        smoke = Smoke(stage, clients_of(stage), Expected(token, arguments.url, arguments.architecture))
         outcomes = [_told(name, check) for name, check in smoke.checks()]
-    except DeployError as error:
+    except (DeployError, ClientError, BotoCoreError) as error:
         print(f"slipway: {error}", file=sys.stderr)
         return 1
     return 0 if all(outcomes) else 1
@@ -210,7 +258,7 @@ def main() -> int:
 def _told(name: str, check: Callable[[], Outcome]) -> bool:
     try:
         fine, seen = check()
-    except (OSError, requests.RequestException, KeyError, ValueError) as error:
+    except (OSError, requests.RequestException, ClientError, BotoCoreError, LookupError, ValueError) as error:
         fine, seen = False, f"{type(error).__name__}: {error}"
     print(f"{'ok  ' if fine else 'FAIL'} {name}: {seen}", flush=True)
     return fine

@@ -76,7 +76,9 @@ def keep(event: CloudWatchEvent) -> None:
     """Look after those who follow hosts whose agents are silent."""
     from chalicelib.live import keeper  # noqa: PLC0415  the API, sharing this file, does without
 
-    keeper.keep()
+    silent = keeper.keep()
+    if silent:  # counted by AWS, by the first word (infra/deploy/finish.py)
+        log.warning("%s", json.dumps({"silent_agents": silent}))
 
 
 def _follow(connection_id: str, query: Mapping[str, str], headers: Mapping[str, str]) -> None:

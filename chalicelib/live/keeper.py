@@ -17,8 +17,12 @@ from chalicelib.wiring import adapters
 SILENT_SECONDS = 45
 
 
-def keep() -> None:
-    """Look after the followers of every host whose agent is silent, and have that agent looked after too."""
+def keep() -> list[str]:
+    """Look after the followers of every host whose agent is silent, and have that agent looked after too.
+
+    Answer the ids of the hosts that should have one that speaks.
+    """
+    silent = []
     for host in adapters().hosts.all():
         last = _last_seen(host)
         if last is not None and time.time() - parse_time(last).timestamp() < SILENT_SECONDS:
@@ -28,6 +32,8 @@ def keep() -> None:
             _look_after(follower, last)
         if host.status == "ready" and adapters().settings.public_url:
             adapters().host_calls.tell("ensure_agent", host_id=host.id)
+            silent.append(host.id)
+    return silent
 
 
 def _last_seen(host: Host) -> str | None:

@@ -3,6 +3,7 @@
 * API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them
   away: for some seconds of a deploy API Gateway answers in its own words.
 * Asynchronous calls that failed for good go to the dead letters.
+* The keeper's lines about silent agents are counted: its log group is Chalice's.
 * The addresses go to parameters, where people and agents' installers find them.
 * The first admin's token.
 """
@@ -71,6 +72,18 @@ def dead_letters(client: Any, stage: Stage, functions: set[str], partition: str 
                 MaximumEventAgeInSeconds=600,
                 DestinationConfig={"OnFailure": {"Destination": queue}},
             )
+
+
+def silent_agents(client: Any, stage: Stage) -> None:
+    """Have each line that the keeper writes of silent agents be a minute of the alarm's metric."""
+    client.put_metric_filter(
+        logGroupName=f"/aws/lambda/{stage.prefix}-keeper",
+        filterName="silent-agents",
+        filterPattern='"silent_agents"',
+        metricTransformations=[
+            {"metricNamespace": stage.prefix, "metricName": "MinutesWithSilentAgents", "metricValue": "1"}
+        ],
+    )
 
 
 def parameters(client: Any, stage: Stage, addresses: dict[str, str]) -> None:

@@ -1,6 +1,5 @@
 """Everything that can be known to go wrong, looked at before anything is touched."""
 
-import json
 import socket
 import sys
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deploy.errors import DeployError
-from infra.deploy.stages import PROJECT, Stage
+from infra.deploy import release
+from infra.deploy.stages import Stage
 
 # Lambda refuses a reservation that leaves fewer than this to all other functions of the account.
 _UNRESERVED = 100
@@ -59,10 +58,7 @@ def _runtime() -> Finding:
 
 
 def _concurrency(stage: Stage, clients: Any) -> Finding:
-    config = json.loads((PROJECT / ".chalice" / "config.json").read_text())["stages"].get(stage.name)
-    if config is None:
-        raise DeployError(f"there is no stage {stage.name!r} in .chalice/config.json")
-    wanted = sum(function.get("reserved_concurrency", 0) for function in config["lambda_functions"].values())
+    wanted = sum(each.get("reserved_concurrency", 0) for each in release.functions(stage.name).values())
     limit = clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     if wanted + _UNRESERVED > limit:
         message = (

@@ -111,13 +111,34 @@ def chalice(project: Path, environment: Mapping[str, str], *words: str) -> None:
         raise DeployError(f"chalice {words[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
 
 
+def functions(stage: str) -> dict[str, dict[str, Any]]:
+    """What config.json says of each function of this stage, by its name."""
+    found: dict[str, dict[str, Any]] = _stage(_written(), stage)["lambda_functions"]
+    return found
+
+
+def processor(stage: str) -> str:
+    """The one that config.json says, or Lambda's own choice."""
+    return str(_stage(_written(), stage).get("lambda_architecture", "x86_64"))
+
+
+def _written() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    return config
+
+
+def _stage(config: dict[str, Any], stage: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = config["stages"].get(stage)
+    if found is None:
+        there = ", ".join(config["stages"])
+        raise DeployError(f"there is no stage {stage!r} in .chalice/config.json (there: {there})")
+    return found
+
+
 def _config(wanted: Wanted) -> dict[str, Any]:
     """config.json with this one stage, as it is for this account."""
-    config: dict[str, Any] = json.loads((PROJECT / ".chalice" / "config.json").read_text())
-    if wanted.stage not in config["stages"]:
-        there = ", ".join(config["stages"])
-        raise DeployError(f"there is no stage {wanted.stage!r} in .chalice/config.json (there: {there})")
-    mine: dict[str, Any] = json.loads(filled(json.dumps(config["stages"][wanted.stage]), wanted.names))
+    config = _written()
+    mine: dict[str, Any] = json.loads(filled(json.dumps(_stage(config, wanted.stage)), wanted.names))
     mine["environment_variables"] = {**mine.get("environment_variables", {}), **wanted.environment}
     for name in SPEAK_SSH:
         mine["lambda_functions"][name].update(wanted.network)

@@ -39,28 +39,31 @@ class Stacks:
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
-        made = self._change_set(asked["Id"])
+        change = {"StackName": name, "ChangeSetName": asked["Id"]}  # the stack too: it is what IAM asks about
+        made = self._change_set(change)
         if made["Status"] == "FAILED":
             reason = made.get("StatusReason", "")
-            self._client.delete_change_set(ChangeSetName=asked["Id"])
+            self._client.delete_change_set(**change)
             if any(words in reason for words in _NOTHING):
                 return None
             raise DeployError(f"stack {name}: the change was refused: {reason}")
-        lines = [_line(change["ResourceChange"]) for change in made["Changes"]]
+        lines = [_line(each["ResourceChange"]) for each in made["Changes"]]
         if not lines and not first:
-            self._client.delete_change_set(ChangeSetName=asked["Id"])
+            self._client.delete_change_set(**change)
             return None
         return Change(name, asked["Id"], first, tuple(lines))
 
     def forget(self, change: Change) -> None:
-        """Leave nothing of a change that was only looked at."""
-        self._client.delete_change_set(ChangeSetName=change.id)
-        if change.first:
-            self._client.delete_stack(StackName=change.stack)
+        """Take back a change that was only looked at.
+
+        Of a first one an empty stack stays (REVIEW_IN_PROGRESS), which the next takes: to delete stacks is more than
+        whoever plans may do.
+        """
+        self._client.delete_change_set(StackName=change.stack, ChangeSetName=change.id)
 
     def carry_out(self, change: Change) -> None:
         """Raise `DeployError` with each resource's own reason where CloudFormation took it back."""
-        self._client.execute_change_set(ChangeSetName=change.id)
+        self._client.execute_change_set(StackName=change.stack, ChangeSetName=change.id)
         status = self._settled(change.stack)
         if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
             reasons = "\n".join(self._reasons(change.stack)) or "no reason was given"
@@ -100,10 +103,10 @@ class Stacks:
                 return None
             raise
 
-    def _change_set(self, change_id: str) -> Any:
+    def _change_set(self, change: dict[str, str]) -> Any:
         deadline = time.monotonic() + self._wait
         while True:
-            made = self._client.describe_change_set(ChangeSetName=change_id)
+            made = self._client.describe_change_set(**change)
             if made["Status"] in {"CREATE_COMPLETE", "FAILED"}:
                 return made
             self._pause(deadline, "the change set")

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.store.table import Table
 from infra import migrate
-from infra.deploy import apis, edge, finish, preflight, release
+from infra.deploy import apis, edge, finish, preflight, release, roles
 from infra.deploy.deposit import Deposit
 from infra.deploy.errors import DeployError
 from infra.deploy.stack import Change, Stacks
@@ -114,9 +114,14 @@ class _Deploy:
             "DefinitionKey": self._workflow(),
             "AlarmEmail": stage.alarm_email,
             "DeletionProtection": str(stage.deletion_protection).lower(),
+            "Boundary": self._boundary(),
         }
         changes.append(self._stacks.change(f"{stage.prefix}-resources", INFRA / "resources.yaml", parameters))
         return [change for change in changes if change]
+
+    def _boundary(self) -> str:
+        partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
+        return roles.boundary(self._stage, partition, self._clients("iam"))
 
     def _workflow(self) -> str:
         """Where the workflow's definition lies, named by its content; without its blanks, which count for its limit."""
@@ -159,6 +164,7 @@ class _Deploy:
 
     def _functions(self, state: dict[str, Any] | None) -> dict[str, str]:
         """`chalice deploy`, a second time where it was the first to learn the addresses; they are answered."""
+        roles.within(self._boundary(), self._stage, release.functions(self._stage.name), self._clients("iam"))
         folder = self._options.folder
         told = self._told(state)
         for _ in range(_FIRST_DEPLOYS):
@@ -240,6 +246,7 @@ class _Deploy:
         pages = self._clients("lambda").get_paginator("list_functions").paginate()
         functions = {each["FunctionName"] for page in pages for each in page["Functions"]}
         finish.dead_letters(self._clients("lambda"), stage, functions, self._places()["Partition"])
+        finish.silent_agents(self._clients("logs"), stage)
         finish.parameters(self._clients("ssm"), stage, addresses)
         secret = f"{stage.prefix}-admin-token"
         if finish.admin_token(self._clients("secretsmanager"), self._table(), secret):

@@ -107,9 +107,12 @@ class Emulator:
         """The actions that this function asked for, by the credentials that the emulator gave it."""
         told = self.client("lambda").get_function_configuration(FunctionName=function)
         digest = hashlib.sha256(f"{told['FunctionArn']}:{told['Role']}".encode()).hexdigest()
-        key = f"ASIA{digest[:16].upper()}"
+        return self.asked(f"ASIA{digest[:16].upper()}")
+
+    def asked(self, who: str) -> set[str]:
+        """The actions, as IAM calls them, that this access key, or sessions of this role, asked for."""
         noted = (json.loads(line) for line in self._noted.read_text().splitlines())
-        return {action for who, action in noted if who == key}
+        return {action for by, action in noted if by == who}
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _READY_S

@@ -1,6 +1,11 @@
-"""`python -m tests.acceptance.emulator FILE`: the emulator, with two things as they are in AWS.
+"""`python -m tests.acceptance.emulator FILE`: the emulator, with some things as they are in AWS.
 
-* Who asked for which action is noted in FILE where IAM decides it, each once; what is refused is noted as well.
+* Who asked for which action is noted in FILE where IAM decides it, each once, under the access key and, for a session of
+  a role, under the role; what is refused is noted as well.
+* Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
+  must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
+* An alarm on several figures that are reckoned together is kept, where the emulator's CloudFormation would refuse its
+  template. It never goes off.
 * A function that raises is answered with the name of what it raised, as Lambda does; the emulator says
   `Runtime.HandlerError` of all of them, and the workflow's Retry and Catch go by names.
 """
@@ -8,36 +13,117 @@
 import json
 import re
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ministack import app
-from ministack.core import iam_evaluator
-from ministack.services import lambda_svc
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import iam, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 # The first line of a traceback that is not indented: what was raised.
 _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+([\w.]+)", re.MULTILINE)
 
 
 def main() -> None:
-    _note_what_is_asked(Path(sys.argv.pop()))  # the emulator reads the rest
+    file = Path(sys.argv.pop())  # the emulator reads the rest
+    noted: set[tuple[str, str]] = set()
+
+    def note(who: str, action: str) -> None:
+        if (who, action) not in noted:
+            noted.add((who, action))
+            with file.open("a") as kept:
+                kept.write(json.dumps((who, action)) + "\n")
+
+    _check_as_aws(note)
+    _keep_alarms_on_several_figures()
     _name_what_was_raised()
     app.main()
 
 
-def _note_what_is_asked(file: Path) -> None:
-    plain = iam_evaluator.enforce
-    noted: set[tuple[str, str]] = set()
+def _check_as_aws(note: Callable[[str, str], None]) -> None:
+    check, context_of = iam_evaluator.enforce, iam_actions.request_tag_context
+    resource_of = iam_actions.extract_resource_arn
+    handed: ContextVar[str] = ContextVar("handed", default="")
 
-    def enforce(access_key_id: str, iam_action: str, *arguments: Any, **more: Any) -> Any:
-        seen = (access_key_id, iam_action)
-        if seen not in noted:
-            noted.add(seen)
-            with file.open("a") as kept:
-                kept.write(json.dumps(seen) + "\n")
-        return plain(access_key_id, iam_action, *arguments, **more)
+    def context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        handed.set(_role_of_function(action, body))
+        found: dict[str, Any] = context_of(service, action, body, parameters)
+        return {**found, **_boundary(parameters)} if service == "iam" else found
+
+    def resource(service: str, *request: Any) -> Any:
+        *_, body, parameters, region, account = request
+        return _named(service, body, parameters, f"{region}:{account}") or resource_of(service, *request)
+
+    def enforce(key: str, action: str, service: str, region: str, **more: Any) -> Any:
+        asked = [action]
+        refused = check(key, action, service, region, **more)
+        if not refused and action in _HAND_A_ROLE and handed.get():
+            asked.append("iam:PassRole")
+            to = {"iam:PassedToService": "lambda.amazonaws.com"}
+            refused = check(key, asked[1], "iam", region, resource_arn=handed.get(), service_context=to)
+        who = iam_evaluator.resolve_credential(key)
+        role = who.principal_arn.split("/")[1] if getattr(who, "principal_type", "") == "AssumedRole" else None
+        for each in asked:
+            note(key, each)
+            if role:
+                note(role, each)
+        return refused
 
     iam_evaluator.enforce = enforce
+    iam_actions.request_tag_context, iam_actions.extract_resource_arn = context, resource
+
+
+_HAND_A_ROLE = {"lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"}
+
+
+def _role_of_function(action: str, body: bytes) -> str:
+    return str(json.loads(body).get("Role", "")) if action in _HAND_A_ROLE else ""
+
+
+def _named(service: str, body: bytes, parameters: dict[str, Any], place: str) -> str:
+    """What is asked for, where the emulator would name it otherwise than AWS; empty where it would not."""
+    if service == "iam":
+        return str(_role(parameters).get("Arn") or unquote(_given(parameters, "PolicySourceArn")))
+    if service == "lambda" and b'"FunctionName"' in body:
+        return f"arn:aws:lambda:{place}:function:{json.loads(body)['FunctionName']}"
+    if service == "events" and body.startswith(b"{"):
+        given = json.loads(body)
+        if rule := given.get("Rule") or given.get("Name"):
+            return f"arn:aws:events:{place}:rule/{rule}"
+    return ""
+
+
+def _boundary(parameters: dict[str, Any]) -> dict[str, str]:
+    """The one that this call gives a role, or else the one that the role has."""
+    found = unquote(_given(parameters, "PermissionsBoundary")) or _role(parameters).get("PermissionsBoundary")
+    return {"iam:PermissionsBoundary": found} if found else {}
+
+
+def _role(parameters: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = iam._roles.get(_given(parameters, "RoleName")) or {}
+    return found
+
+
+def _given(parameters: dict[str, Any], name: str) -> str:
+    value = parameters.get(name, "")
+    return str(value[0] if isinstance(value, list) else value)
+
+
+def _keep_alarms_on_several_figures() -> None:
+    plain = provisioners._cw_metric_alarm_record
+
+    def record(name: str, properties: dict[str, Any]) -> Any:
+        figures = properties.get("Metrics")
+        if not figures:
+            return plain(name, properties)
+        one = {"Metrics": None, "Namespace": "Several", "MetricName": figures[0]["Id"]}
+        return {**plain(name, {**properties, **one}), "Metrics": figures}
+
+    provisioners._cw_metric_alarm_record = record
 
 
 def _name_what_was_raised() -> None:

@@ -48,7 +48,7 @@ def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815  http.server looks for these
 
         def _pass_on(self, body: bytes) -> None:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            headers = dict(self.headers.items())  # its own host too, which is signed
             request = urllib.request.Request(
                 f"{emulator}{self.path}", data=body or None, headers=headers, method=self.command
             )

@@ -15,7 +15,7 @@ from chalicelib.store.table import definition
 from infra.deploy import release
 from infra.deploy.stages import PROJECT
 
-TEMPLATES = ["deposit", "network", "resources", "edge", "edge-global"]
+TEMPLATES = ["deployer", "deposit", "network", "resources", "edge", "edge-global"]
 CONFIG: dict[str, Any] = json.loads((PROJECT / ".chalice/config.json").read_text())
 PROD: dict[str, Any] = CONFIG["stages"]["prod"]
 _NAMED = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")

@@ -19,8 +19,13 @@ def test_network_and_edge_are_left_out_where_there_is_none() -> None:
 
 def test_the_alarms_on_the_bill_are_those_of_the_template() -> None:
     declared = [
-        each for each in template("resources")["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"
+        each["Properties"]
+        for each in template("resources")["Resources"].values()
+        if each["Type"] == "AWS::CloudWatch::Alarm"
     ]
+    figures = sum(
+        len([each for each in alarm.get("Metrics", [{"MetricStat": {}}]) if "MetricStat" in each]) for alarm in declared
+    )
 
     (line,) = [line for line in bill(Use(10)) if line.what == "alarms"]
-    assert line.how.startswith(f"{len(declared)} alarms")
+    assert line.how.startswith(f"{len(declared)} alarms on {figures} figures")

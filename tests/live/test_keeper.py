@@ -1,9 +1,12 @@
 """Where a host's agent is silent its followers are told so, once, and jobs' output ends all the same."""
 
+import json
 from typing import Any
 
 import pytest
+from chalice.test import Client
 
+import app
 from chalicelib.domain.job import Job
 from chalicelib.domain.words import new_id, now
 from chalicelib.live import keeper, kept, relay
@@ -34,9 +37,9 @@ def a_job(scene: Scene, **fields: Any) -> Job:
 def test_followers_of_a_silent_agent_are_told_once_and_it_is_looked_after(reachable: Scene) -> None:
     reachable.follow("one")
 
-    keeper.keep()
-    keeper.keep()
+    silent = keeper.keep(), keeper.keep()
 
+    assert silent == ([reachable.host.id], [reachable.host.id])
     (told,) = reachable.gateway.got("one")
     assert (told["stream"], "has not been heard of yet" in told["message"]) == ("system", True)
     assert reachable.panel.host_calls.told == [("ensure_agent", {"host_id": reachable.host.id})] * 2
@@ -46,8 +49,9 @@ def test_a_host_whose_agent_speaks_is_left_to_it(reachable: Scene) -> None:
     reachable.follow("one")
     reachable.panel.agents.seen(reachable.host.id, "1", "boot")
 
-    keeper.keep()
+    silent = keeper.keep()
 
+    assert silent == []
     assert reachable.gateway.got("one") == []
     assert reachable.panel.host_calls.told == []
 
@@ -72,3 +76,14 @@ def test_a_follower_that_is_gone_is_forgotten(reachable: Scene) -> None:
     keeper.keep()
 
     assert relay.of_host(reachable.host.id)[1] == ()
+
+
+def test_the_hosts_whose_agents_are_silent_are_named_in_a_line_by_whose_word_it_is_counted(
+    reachable: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Client(app.app) as client:
+        event = client.events.generate_cw_event("aws.events", "Scheduled Event", {}, [], "eu-central-1")
+        client.lambda_.invoke("keeper", event)
+
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "slipway.sockets"]
+    assert json.loads(line) == {"silent_agents": [reachable.host.id]}

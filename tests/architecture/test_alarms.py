@@ -1,0 +1,117 @@
+"""The alarms of infra/resources.yaml: what an operator is told of each, and whether they look at what there is."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infra.deploy import finish
+from infra.deploy.stages import PROJECT, Network, Stage
+from tests.architecture.test_templates import functions, template
+
+RESOURCES: dict[str, Any] = template("resources")["Resources"]
+ALARMS: dict[str, dict[str, Any]] = {
+    each["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${App}-${Stage}-"): each["Properties"]
+    for each in RESOURCES.values()
+    if each["Type"] == "AWS::CloudWatch::Alarm"
+}
+STAGE = Stage("prod", "123456789012", "eu-central-1", network=Network())
+
+
+def full(function: str) -> str:
+    return "${App}-${Stage}" if function == "api_handler" else f"${{App}}-${{Stage}}-{function}"
+
+
+def metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """What it looks at, of one figure or of several that are reckoned together."""
+    if "Metrics" in alarm:
+        return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
+    return [alarm]
+
+
+def looked_at(alarm: dict[str, Any]) -> set[tuple[str, str]]:
+    """(figure, function)"""
+    return {
+        (each["MetricName"], dimension["Value"]["Fn::Sub"])
+        for each in metrics(alarm)
+        for dimension in each.get("Dimensions", [])
+        if dimension["Name"] == "FunctionName"
+    }
+
+
+def test_operators_are_told_of_every_alarm_what_it_means_and_what_to_do() -> None:
+    section = (PROJECT / "docs/operations.md").read_text().partition("\n### Alarms and the dashboard\n")[2]
+    table = section.partition("\n### ")[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", table, re.MULTILINE)
+
+    assert sorted(name for name, _, _ in rows) == sorted(ALARMS)
+
+
+@pytest.mark.parametrize("name", sorted(ALARMS))
+def test_somebody_is_told_when_an_alarm_goes_on_and_when_it_is_over(name: str) -> None:
+    assert ALARMS[name]["AlarmActions"] == ALARMS[name]["OKActions"] == [{"Ref": "Alarms"}]
+    assert ALARMS[name]["TreatMissingData"] == ("breaching" if name.endswith("-stopped") else "notBreaching")
+
+
+def test_alarms_look_at_functions_that_there_are() -> None:
+    known = {full(name) for name in functions()}
+
+    for name, alarm in ALARMS.items():
+        assert {function for _, function in looked_at(alarm)} <= known, name
+
+
+def test_every_function_that_nobody_waits_for_has_an_alarm_on_its_errors() -> None:
+    """Of host_step a job tells, of host_call whoever called it or the dead letters, of the API its own 5xx."""
+    watched = {function for alarm in ALARMS.values() for kind, function in looked_at(alarm) if kind == "Errors"}
+
+    assert watched == {full(name) for name in functions() - {"api_handler", "host_step", "host_call"}}
+
+
+def test_what_is_reckoned_together_is_all_that_is_looked_at() -> None:
+    alarm = ALARMS["sockets-fail"]
+    (sum_of,) = [each["Expression"] for each in alarm["Metrics"] if "Expression" in each]
+
+    assert set(re.findall(r"FILL\((\w+), 0\)", sum_of)) == {
+        each["Id"] for each in alarm["Metrics"] if "MetricStat" in each
+    }
+    assert looked_at(alarm) == {
+        (kind, full(f"websocket_{name}"))
+        for kind in ("Errors", "Throttles")
+        for name in ("connect", "message", "disconnect")
+    }
+
+
+def test_the_dashboard_shows_the_errors_of_every_function() -> None:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    (errors,) = [each["properties"] for each in body["widgets"] if each["properties"]["title"] == "Functions: errors"]
+
+    assert {row[3] if len(row) > 2 else row[1] for row in errors["metrics"]} == {full(name) for name in functions()}
+
+
+def test_widgets_lie_beside_each_other() -> None:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+
+    places = [(each["x"], each["y"]) for each in body["widgets"]]
+    assert len(set(places)) == len(places)
+
+
+class Logs:
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def put_metric_filter(self, **words: Any) -> None:
+        self.asked = words
+
+
+def test_the_lines_of_silent_agents_are_counted_as_the_alarm_has_it() -> None:
+    logs = Logs()
+
+    finish.silent_agents(logs, STAGE)
+
+    (counted,) = logs.asked["metricTransformations"]
+    assert ALARMS["agents-silent"]["Namespace"] == {"Fn::Sub": "${App}-${Stage}"}
+    assert counted["metricNamespace"] == "slipway-prod"
+    assert counted["metricName"] == ALARMS["agents-silent"]["MetricName"]
+    assert logs.asked["logGroupName"] == "/aws/lambda/slipway-prod-keeper"
+    assert logs.asked["filterPattern"] == '"silent_agents"'  # in the keeper's line: tests/live/test_keeper.py
