@@ -106,7 +106,7 @@ class Smoke:
                 "processor": self._processor,
                 "memory": wanted["lambda_memory_size"],
                 "time": wanted["lambda_timeout"],
-                "reserve": wanted["reserved_concurrency"],
+                "reserve": wanted.get("reserved_concurrency"),
                 "state": "Active",
             }
             wrong += [f"{name}: {what} {seen[what]}, not {asked[what]}" for what in asked if seen[what] != asked[what]]
