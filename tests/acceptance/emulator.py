@@ -1,7 +1,7 @@
 """`python -m tests.acceptance.emulator FILE`: the emulator, with some things as they are in AWS.
 
-* Who asked for which action is noted in FILE where IAM decides it, each once, by access key and, for a session of a role,
-  by role; what is refused is noted as well.
+* Who asked for which action is noted in FILE where IAM decides it, each once, by access key and, for a session of a
+  role, by role; what is refused is noted as well.
 * Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
   must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
 * An alarm on several figures that are reckoned together is kept, where the emulator's CloudFormation would refuse its
