@@ -96,6 +96,25 @@ def test_upload_says_what_compose_resolves_and_which_images_are_missing(lab_host
     assert names(lab_host, "container", service.id) == []
 
 
+def test_compose_is_started_once_for_documents_that_are_alike(lab_host: LabHost, service: Deployed) -> None:
+    other = Deployed(service.remote)
+    kit_folder = f"/home/{lab_host.user}/.slipway/kit-{kit.kit_version()}"
+    lab_host.exec("rm", "-rf", f"{kit_folder}/resolved")
+    first = service.upload()["resolved"]
+    (kept,) = lab_host.exec("find", f"{kit_folder}/resolved", "-type", "f").split()
+    written = lab_host.exec("stat", "--format=%a %y", kept)
+
+    second = other.upload(release=2)["resolved"]
+
+    assert written.startswith("600 ")
+    assert lab_host.exec("stat", "--format=%a %y", kept) == written
+    assert json.loads(json.dumps(first).replace(service.id, other.id)) == second
+    lab_host.exec("sed", "--in-place", "s/ipam/ipan/", kept)
+    assert other.upload(release=3)["resolved"] == second
+    assert lab_host.exec("stat", "--format=%a %y", kept) != written
+    other.remove()
+
+
 def test_a_release_is_only_readable_by_its_user(lab_host: LabHost, service: Deployed) -> None:
     service.upload()
 
