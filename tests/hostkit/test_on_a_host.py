@@ -12,6 +12,7 @@ import pytest
 from chalicelib.commands import kit
 from chalicelib.domain.errors import CommandFailed, HostNotReady, HostUnreachable, StaleFence
 from chalicelib.domain.words import new_id
+from chalicelib.hostkit import preflight
 from chalicelib.ssh import RemoteHost, connected
 from tests.hostkit.conftest import EDGE_PORT, IMAGE, POOL, Deployed, address, eventually
 from tests.lab.hosts import LabHost
@@ -59,6 +60,17 @@ def test_a_full_disk_is_a_problem_before_anything_is_touched(lab_host: LabHost, 
 
     assert [problem["check"] for problem in answer["problems"]] == ["disk"]
     assert answer["disk_free_mb"] <= 40
+
+
+def test_the_engines_folder_is_told_by_the_edge_or_by_itself(
+    lab_host: LabHost, remote: RemoteHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", lab_host.docker_words[2])
+    told = lab_host.docker("info", "--format", "{{.DockerRootDir}}")
+
+    assert preflight.data_root() == told
+    lab_host.docker("rm", "--force", "slipway-edge")
+    assert preflight.data_root() == told
 
 
 def test_taken_ports_are_found_and_the_services_own_are_not(lab_host: LabHost, service: Deployed) -> None:
