@@ -47,7 +47,7 @@ _NO_ANSWER = (None, 502, 503, 504)
 
 def admit(work: Work) -> str:
     """Wait for a turn on the host: a few jobs at a time, in the order they came."""
-    before, looked = 0, 0.0
+    before, looked = 0, time.monotonic()
 
     def look() -> str | None:
         nonlocal before, looked

@@ -290,7 +290,7 @@ def test_compose_runs_in_a_clean_environment_and_little_memory(lab_host: LabHost
     environment = lab_host.exec("cat", f"/proc/{pid}/environ").rstrip("\0").split("\0")
     limits = lab_host.exec("cat", f"/proc/{pid}/limits").splitlines()
 
-    assert {word.split("=")[0] for word in environment} <= {"PATH", "HOME", "DOCKER_HOST"}
+    assert {word.split("=")[0] for word in environment} <= {"PATH", "HOME", "DOCKER_HOST", "GOGC", "GOMEMLIMIT"}
     assert any(line.startswith("Max address space") and line.split()[3] == str(2 << 30) for line in limits)
     service.remote.kit(kit.cancel(job), 20)
 
