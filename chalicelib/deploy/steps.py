@@ -47,7 +47,7 @@ _NO_ANSWER = (None, 502, 503, 504)
 
 def admit(work: Work) -> str:
     """Wait for a turn on the host: a few jobs at a time, in the order they came."""
-    before, looked = 0, time.monotonic()
+    before, looked = adapters().slots.line_up(work.job.host_id, work.job.id), time.monotonic()
 
     def look() -> str | None:
         nonlocal before, looked
@@ -60,10 +60,10 @@ def admit(work: Work) -> str:
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
     stop = _seldom(work.stop_if_told, _WAITING_SECONDS)
-    if _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
-        return "fetch" if work.job.from_repository else "done"
-    work.say(f"waiting for its turn on the host: {before} before it")
-    return "waiting"
+    if before and _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is not None:
+        work.say(f"waiting for its turn on the host: {before} before it")
+        return "waiting"
+    return "fetch" if work.job.from_repository else "done"
 
 
 def preflight(work: Work) -> str:
