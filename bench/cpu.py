@@ -21,6 +21,14 @@ def cpu_ms(root: int) -> float:
     return sum(ticks for pid, ticks in used.items() if _is_below(pid, root, parents)) / _TICK * 1000
 
 
+def core_ms(core: int) -> tuple[float, float]:
+    """Since the machine started: in which it was busy, whoever it was for, and in which it was not."""
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    times = next(list(map(int, fields[1:9])) for fields in lines if fields[0] == f"cpu{core}")
+    free = times[3] + times[4]  # idle, and idle while a disk is waited for
+    return (sum(times) - free) / _TICK * 1000, free / _TICK * 1000
+
+
 def keep_to(core: int, root: int) -> None:
     """Every thread of the tree below `root` on this core alone; what they start from then on inherits it."""
     for _ in range(_PASSES):

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.cpu import cpu_ms, keep_to
+from bench.cpu import core_ms, cpu_ms, keep_to
 from bench.deploy import Typist, ground, typing_on
 from bench.figures import Spread, machine, table
 from bench.plane import BenchError, Panel
@@ -74,12 +74,21 @@ class Measured:
         self.stages.setdefault("between steps, all together", []).append(between)
 
     @contextmanager
-    def counting(self, what: str, count: int, **trees: int) -> Iterator[None]:
-        """Note how much CPU each of these process trees took for one of `count` during the block."""
+    def counting(self, what: str, count: int, core: int | None, **trees: int) -> Iterator[None]:
+        """Note how much CPU each of these process trees took for one of `count` during the block.
+
+        With the host's `core` also what it did for nobody of the host's, and how long it did nothing.
+        """
         before = {name: cpu_ms(pid) for name, pid in trees.items()}
+        busy, free = core_ms(core) if core is not None else (0.0, 0.0)
         yield
-        for name, pid in trees.items():
-            self.cpu.setdefault(f"{what}: {name}", []).append((cpu_ms(pid) - before[name]) / count)
+        used = {name: cpu_ms(pid) - before[name] for name, pid in trees.items()}
+        if core is not None:
+            busy_now, free_now = core_ms(core)
+            used["the host's core, for the kernel and others"] = busy_now - busy - used["host"]
+            used["the host's core, idle"] = free_now - free
+        for name, spent in used.items():
+            self.cpu.setdefault(f"{what}: {name}", []).append(spent / count)
 
     def ratio(self, count: int) -> float:
         return _rate(self.deployed, count) / _rate(self.typed, count)
@@ -165,7 +174,7 @@ def _measured(bench: _Bench, count: int, rounds: int) -> Measured:
 
 
 def _typed(bench: _Bench, count: int, measured: Measured) -> None:
-    with measured.counting("typed", count, host=bench.host.pid):
+    with measured.counting("typed", count, bench.host_core, host=bench.host.pid):
         began = time.perf_counter()
         _each(bench.typist, count, "up -d")
         measured.typed.append(time.perf_counter() - began)
@@ -184,7 +193,7 @@ def _deployed(bench: _Bench, count: int, measured: Measured) -> None:
     callers = [Panel(panel.api, panel.token) for _ in range(count)]
     names = [f"bench-{uuid.uuid4().hex[:8]}" for _ in callers]
     with ThreadPoolExecutor(count) as crowd:
-        counting = measured.counting("deployed", count, host=bench.host.pid, plane=panel.pid)
+        counting = measured.counting("deployed", count, bench.host_core, host=bench.host.pid, plane=panel.pid)
         with _listing(panel, measured.listed_busy), counting:
             began = time.perf_counter()
             made = list(crowd.map(lambda one, name: _posted(one, {**wanted, "name": name}, measured), callers, names))
