@@ -169,6 +169,8 @@ def record(work: Work) -> str:
     """The release is good: what ran is measured and kept, the lease is freed."""
     job, service, release = work.job, work.service, work.release
     seen = _seen(work)
+    # The host's part is over: the next job begins there while this one is written down.
+    adapters().slots.give_back(job.host_id, job.id)
     containers = seen["containers"]
     moment = now()
     before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
@@ -205,7 +207,6 @@ def record(work: Work) -> str:
         sealed_variables=drafting.sealed_variables(service.id, source.variables),
         **(_of_repository(work, source) if service.repository else {}),
     )
-    adapters().slots.give_back(job.host_id, job.id)
     kept = adapters().settings.releases_kept
     if service.last_release > kept:
         adapters().services.forget_releases(service.id, keep=kept, running=release.number)
