@@ -36,7 +36,8 @@ log = logging.getLogger("slipway.steps")
 _STEADY_SECONDS = 2.0
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_PAUSE = 1.0
-_SELDOM_SECONDS = 0.5
+_SELDOM_SECONDS = 0.5  # for the first in line
+_WAITING_SECONDS = 1.0  # in which a job that only waits sees that it shall not
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
@@ -46,22 +47,23 @@ _NO_ANSWER = (None, 502, 503, 504)
 
 def admit(work: Work) -> str:
     """Wait for a turn on the host: a few jobs at a time, in the order they came."""
-    before, looked = 0, 0.0
+    before, looked = adapters().slots.line_up(work.job.host_id, work.job.id), time.monotonic()
 
     def look() -> str | None:
         nonlocal before, looked
-        # Whether those in the way are still alive costs a read each, and most give their turn back.
-        seldom = time.monotonic() - looked > _SELDOM_SECONDS
+        # Whether those in the way are still alive costs a read each, and most give their turn back. Each looks after
+        # the one before it: the further behind, the longer it takes until it matters.
+        seldom = time.monotonic() - looked > _SELDOM_SECONDS * max(1, before)
         looked = time.monotonic() if seldom else looked
         before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over if seldom else None)
         return f"{before} before it" if before else None
 
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
-    stop = _seldom(work.stop_if_told)
-    if _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is None:
-        return "fetch" if work.job.from_repository else "done"
-    work.say(f"waiting for its turn on the host: {before} before it")
-    return "waiting"
+    stop = _seldom(work.stop_if_told, _WAITING_SECONDS)
+    if before and _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is not None:
+        work.say(f"waiting for its turn on the host: {before} before it")
+        return "waiting"
+    return "fetch" if work.job.from_repository else "done"
 
 
 def preflight(work: Work) -> str:
@@ -167,6 +169,8 @@ def record(work: Work) -> str:
     """The release is good: what ran is measured and kept, the lease is freed."""
     job, service, release = work.job, work.service, work.release
     seen = _seen(work)
+    # The host's part is over: the next job begins there while this one is written down.
+    adapters().slots.give_back(job.host_id, job.id)
     containers = seen["containers"]
     moment = now()
     before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
@@ -203,7 +207,6 @@ def record(work: Work) -> str:
         sealed_variables=drafting.sealed_variables(service.id, source.variables),
         **(_of_repository(work, source) if service.repository else {}),
     )
-    adapters().slots.give_back(job.host_id, job.id)
     kept = adapters().settings.releases_kept
     if service.last_release > kept:
         adapters().services.forget_releases(service.id, keep=kept, running=release.number)
@@ -394,13 +397,13 @@ def _poll(
     return None
 
 
-def _seldom(act: Callable[[], None]) -> Callable[[], None]:
-    """The act, but not again within half a second."""
+def _seldom(act: Callable[[], None], seconds: float) -> Callable[[], None]:
+    """The act, but not again so soon."""
     last = time.monotonic()
 
     def now_and_then() -> None:
         nonlocal last
-        if time.monotonic() - last > _SELDOM_SECONDS:
+        if time.monotonic() - last > seconds:
             act()
             last = time.monotonic()
 

@@ -102,7 +102,7 @@ class Work:
     @cached_property
     def redactor(self) -> Redactor:
         """For the secrets of what runs and of what shall run, and of what is pulled by."""
-        service = adapters().services.find(self.job.service_id)
+        service = self._pair[0] if self._pair else adapters().services.find(self.job.service_id)
         if service is None:
             return Redactor(())
         return _redactor(self.job, service.release, self.logins)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from . import engine, places, subnets
+from . import edge_network, engine, places, subnets
 from .refusals import Refused
 
 LISTEN, UDP_BOUND = "0A", "07"
@@ -36,7 +36,7 @@ def problem(check: str, message: str) -> dict[str, str]:
 
 def disk() -> tuple[int, int]:
     """Megabytes in all and free where Docker keeps its data, as far as this user may see it."""
-    root = engine.get("/info")["DockerRootDir"]
+    root = data_root()
     while True:
         try:
             stat = os.statvfs(root)
@@ -44,6 +44,13 @@ def disk() -> tuple[int, int]:
             root = os.path.dirname(root)
             continue
         return stat.f_blocks * stat.f_frsize >> 20, stat.f_bavail * stat.f_frsize >> 20
+
+
+def data_root() -> str:
+    """The engine's folder, as told by where it keeps the edge's files: for `/info` it starts programs (6 ms)."""
+    edge = engine.found(f"/containers/{edge_network.CONTAINER}/json") or {}
+    root, file_of_edge, _ = edge.get("ResolvConfPath", "").partition(f"/containers/{edge.get('Id')}/")
+    return str(root if root and file_of_edge else engine.get("/info")["DockerRootDir"])
 
 
 def _disk(free_mb: int, least_mb: int) -> list[dict[str, str]]:

@@ -10,6 +10,20 @@ from . import places
 from .version import FOLDER
 
 KEPT_DAYS = 14
+EVERY_S = 3600.0
+PRUNED = places.HOME + "/pruned"  # its time is when that was last done
+
+
+def prune_is_due() -> bool:
+    """Once an hour, whoever asks first: each job of two weeks is looked at, too much for every deploy."""
+    try:
+        age = time.time() - os.stat(PRUNED).st_mtime
+    except FileNotFoundError:
+        age = EVERY_S
+    if 0 <= age < EVERY_S:
+        return False
+    places.write(PRUNED, "")
+    return True
 
 
 def prune(still_wanted: set[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from . import compose, edge_network, engine, jobs, places, processes
 from .fence import fenced
-from .prune import prune
+from .prune import prune, prune_is_due
 from .pull import pull
 from .refusals import Refused
 
@@ -71,7 +71,8 @@ def _become(folder: str, work: Callable[[str, dict[str, Any]], int], request: di
 
 
 def _tidy() -> None:
-    prune({folder for folder in jobs.folders() if jobs.state(folder) == "running"})
+    if prune_is_due():
+        prune({folder for folder in jobs.folders() if jobs.state(folder) == "running"})
 
 
 def _own_output(log: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from . import compose, edge_network, engine, places, subnets
 from .fence import fenced
 from .refusals import Refused
+from .resolved import resolved
 from .together import together
 
 CONFIG_TIMEOUT_S = 15
@@ -25,9 +26,11 @@ def upload(request: dict[str, Any]) -> dict[str, Any]:
     with fenced(service, request["fence"]):
         places.write(path, request["compose"])
         networks = partial(_ready_networks, service, request["networks"], request["pool"])
-        resolved, images, _ = together(partial(_resolved, service, path), partial(_images, request["images"]), networks)
+        ask = partial(_asked, service, path)
+        reading = partial(resolved, service, request["compose"], compose.identity(), ask)
+        answer, images, _ = together(reading, partial(_images, request["images"]), networks)
     return {
-        "resolved": resolved,
+        "resolved": answer,
         "missing_images": [reference for reference, image in images.items() if image is None],
         # An image without a digest came from no registry, so there is no newer one to be had.
         "built_here": [reference for reference, image in images.items() if image and not image.get("RepoDigests")],
@@ -35,7 +38,7 @@ def upload(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _resolved(service: str, path: str) -> Any:
+def _asked(service: str, path: str) -> Any:
     code, output, errors = compose.run(
         [*compose.project(service, path), "config", "--format", "json"], CONFIG_TIMEOUT_S
     )

@@ -1,15 +1,16 @@
 """Turns on a host: so many jobs work on it at a time, the others wait in the order they came.
 
-One item a host, changed by compare and swap. A job that ended without giving its turn back (its function was killed) is
-noticed by the next that looks, so a turn is never lost for good.
+One item a host, changed by compare and swap, but for those who come. A job that ended without giving its turn back (its
+function was killed) is noticed by the next that looks, so a turn is never lost for good.
 """
 
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from chalicelib.domain.errors import Unavailable
-from chalicelib.store.table import Key, Lost, Table, put
+from chalicelib.store.table import Key, Lost, Table, put, update
 
 _ATTEMPTS = 40
 _LONGEST_PAUSE = 0.1
@@ -19,6 +20,21 @@ class Slots:
     def __init__(self, table: Table, at_once: int) -> None:
         self._table = table
         self._at_once = at_once
+
+    def line_up(self, host_id: str, job_id: str) -> int:
+        """What `take` says, for a job that comes: a free turn, or the last place in line. In a single write each, so
+        that many that come at once are not in each other's way."""
+        turn_is_free = "size(waiting) = :none AND size(working) < :most"
+        try:
+            self._append("working", host_id, job_id, turn_is_free, none=0, most=self._at_once)
+        except Lost:
+            pass
+        else:
+            return 0
+        try:
+            return self._append("waiting", host_id, job_id, "attribute_exists(pk)").index(job_id) + 1
+        except Lost:  # it asked before, or is the first that ever came to this host
+            return self.take(host_id, job_id, None)
 
     def take(self, host_id: str, job_id: str, is_over: Callable[[str], bool] | None) -> int:
         """0 if the job may work now; else how many are before it. Asking again keeps its place.
@@ -51,6 +67,23 @@ class Slots:
             return [job for job in working if job != job_id], [job for job in waiting if job != job_id]
 
         self._change(host_id, gone)
+
+    def _append(self, line: str, host_id: str, job_id: str, condition: str, **values: Any) -> list[str]:
+        """The line with the job at its end. Raise `Lost` if it is in one already, or the condition does not hold."""
+        item = self._table.write(
+            update(
+                _key(host_id),
+                {},
+                f"{condition} AND NOT contains(working, :job) AND NOT contains(waiting, :job)",
+                expressions=(f"{line} = list_append({line}, :jobs)", "version = version + :one"),
+                job=job_id,
+                jobs=[job_id],
+                one=1,
+                **values,
+            )
+        )
+        appended: list[str] = (item or {})[line]
+        return appended
 
     def _change(
         self, host_id: str, turn: Callable[[list[str], list[str]], tuple[list[str], list[str]]]

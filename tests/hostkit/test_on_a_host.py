@@ -12,6 +12,7 @@ import pytest
 from chalicelib.commands import kit
 from chalicelib.domain.errors import CommandFailed, HostNotReady, HostUnreachable, StaleFence
 from chalicelib.domain.words import new_id
+from chalicelib.hostkit import preflight
 from chalicelib.ssh import RemoteHost, connected
 from tests.hostkit.conftest import EDGE_PORT, IMAGE, POOL, Deployed, address, eventually
 from tests.lab.hosts import LabHost
@@ -61,6 +62,17 @@ def test_a_full_disk_is_a_problem_before_anything_is_touched(lab_host: LabHost, 
     assert answer["disk_free_mb"] <= 40
 
 
+def test_the_engines_folder_is_told_by_the_edge_or_by_itself(
+    lab_host: LabHost, remote: RemoteHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", lab_host.docker_words[2])
+    told = lab_host.docker("info", "--format", "{{.DockerRootDir}}")
+
+    assert preflight.data_root() == told
+    lab_host.docker("rm", "--force", "slipway-edge")
+    assert preflight.data_root() == told
+
+
 def test_taken_ports_are_found_and_the_services_own_are_not(lab_host: LabHost, service: Deployed) -> None:
     service.deploy(service.document(ports=["8099:8000"]))
     ports = [kit.Port(ip="", port=number, protocol="tcp") for number in (22, 8099, EDGE_PORT, 8100)]
@@ -94,6 +106,25 @@ def test_upload_says_what_compose_resolves_and_which_images_are_missing(lab_host
     assert answer["missing_images"] == ["nobody/has-this:1"]
     assert names(lab_host, "network", service.id) != []
     assert names(lab_host, "container", service.id) == []
+
+
+def test_compose_is_started_once_for_documents_that_are_alike(lab_host: LabHost, service: Deployed) -> None:
+    other = Deployed(service.remote)
+    kit_folder = f"/home/{lab_host.user}/.slipway/kit-{kit.kit_version()}"
+    lab_host.exec("rm", "-rf", f"{kit_folder}/resolved")
+    first = service.upload()["resolved"]
+    (kept,) = lab_host.exec("find", f"{kit_folder}/resolved", "-type", "f").split()
+    written = lab_host.exec("stat", "--format=%a %y", kept)
+
+    second = other.upload(release=2)["resolved"]
+
+    assert written.startswith("600 ")
+    assert lab_host.exec("stat", "--format=%a %y", kept) == written
+    assert json.loads(json.dumps(first).replace(service.id, other.id)) == second
+    lab_host.exec("sed", "--in-place", "s/ipam/ipan/", kept)
+    assert other.upload(release=3)["resolved"] == second
+    assert lab_host.exec("stat", "--format=%a %y", kept) != written
+    other.remove()
 
 
 def test_a_release_is_only_readable_by_its_user(lab_host: LabHost, service: Deployed) -> None:
@@ -259,7 +290,7 @@ def test_compose_runs_in_a_clean_environment_and_little_memory(lab_host: LabHost
     environment = lab_host.exec("cat", f"/proc/{pid}/environ").rstrip("\0").split("\0")
     limits = lab_host.exec("cat", f"/proc/{pid}/limits").splitlines()
 
-    assert {word.split("=")[0] for word in environment} <= {"PATH", "HOME", "DOCKER_HOST"}
+    assert {word.split("=")[0] for word in environment} <= {"PATH", "HOME", "DOCKER_HOST", "GOGC", "GOMEMLIMIT"}
     assert any(line.startswith("Max address space") and line.split()[3] == str(2 << 30) for line in limits)
     service.remote.kit(kit.cancel(job), 20)
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.hostkit import caddy, cgroups, clock, fence, logs, measure, places, preflight, pull, routes, subnets
-from chalicelib.hostkit.prune import prune
+from chalicelib.hostkit.prune import EVERY_S, PRUNED, prune, prune_is_due
 from chalicelib.hostkit.refusals import Refused
 from chalicelib.hostkit.together import together
 
@@ -297,6 +297,17 @@ def test_old_jobs_and_kits_go_and_what_still_runs_or_is_young_stays(home: Path) 
 
     left = sorted(str(folder.relative_to(home / places.HOME)) for folder in (home / places.HOME).rglob("*"))
     assert left == ["jobs", "jobs/running", "jobs/young", "kit-111111111111"]
+
+
+def test_old_things_are_looked_for_once_an_hour(home: Path) -> None:
+    assert prune_is_due()
+    assert not prune_is_due()
+    written = (home / PRUNED).stat().st_mtime
+    for age in (EVERY_S, -EVERY_S):  # a clock that was put back is no reason to wait
+        os.utime(home / PRUNED, (written - age, written - age))
+
+        assert prune_is_due()
+        assert not prune_is_due()
 
 
 def test_cpu_is_what_was_used_between_two_samples() -> None:

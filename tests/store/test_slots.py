@@ -19,6 +19,16 @@ def test_jobs_beyond_those_allowed_wait_in_the_order_they_came(panel: Panel) -> 
     assert [slots.take("host_a", job, alive) for job in ("j4", "j3")] == [1, 0]
 
 
+def test_who_comes_gets_a_free_turn_or_the_last_place(panel: Panel) -> None:
+    slots = Slots(panel.table, 2)
+
+    assert [slots.line_up("host_a", job) for job in ("j1", "j2", "j3", "j4")] == [0, 0, 1, 2]
+    assert [slots.line_up("host_a", job) for job in ("j1", "j3", "j4")] == [0, 1, 2]
+    slots.give_back("host_a", "j1")
+    assert slots.line_up("host_a", "j5") == 3  # the turn that came free is the first in line's
+    assert [slots.take("host_a", job, alive) for job in ("j3", "j4", "j5")] == [0, 1, 2]
+
+
 def test_hosts_do_not_wait_for_each_other(panel: Panel) -> None:
     slots = Slots(panel.table, 1)
 
@@ -43,8 +53,9 @@ def test_many_at_once_never_exceed_the_limit(panel: Panel) -> None:
     slots, working, most, lock = Slots(panel.table, 4), set[str](), [0], threading.Lock()
 
     def work(job: str) -> None:
-        while slots.take("host_a", job, alive):
-            pass
+        before = slots.line_up("host_a", job)
+        while before:
+            before = slots.take("host_a", job, alive)
         with lock:
             working.add(job)
             most[0] = max(most[0], len(working))
