@@ -9,11 +9,8 @@ from infra.deploy.stages import PROJECT
 from tests.journeys.plane import Plane
 
 # What stands in a policy and no journey shows to be needed, and why it stands there.
-_BY_LAMBDA = {
-    "logs:CreateLogStream",
-    "logs:PutLogEvents",
-    "sqs:SendMessage",
-}  # Lambda itself asks, in the function's name
+_BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}  # Lambda itself asks, in the function's name
+_WHEN_A_CALL_FAILS = {"sqs:SendMessage"}  # as above, of a call that nobody waits for
 _IN_A_NETWORK = {  # what Lambda asks where the stage has a network
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -42,10 +39,10 @@ _BY_CHANCE = {"reaper": _WHEN_A_JOB_WAS_LOST, "keeper": _WHEN_AN_AGENT_IS_SILENT
 UNPROVED: dict[str, set[str]] = {
     "api_handler": _BY_LAMBDA,
     "host_step": _BY_LAMBDA | _IN_A_NETWORK | _WITHOUT_A_MODEL,
-    "host_call": _BY_LAMBDA | _IN_A_NETWORK,
-    "reaper": _BY_LAMBDA | _WHEN_A_JOB_WAS_LOST,
-    "reconciler": _BY_LAMBDA,
-    "keeper": _BY_LAMBDA | _WHEN_AN_AGENT_IS_SILENT,
+    "host_call": _BY_LAMBDA | _WHEN_A_CALL_FAILS | _IN_A_NETWORK,
+    "reaper": _BY_LAMBDA | _WHEN_A_CALL_FAILS | _WHEN_A_JOB_WAS_LOST,
+    "reconciler": _BY_LAMBDA | _WHEN_A_CALL_FAILS,
+    "keeper": _BY_LAMBDA | _WHEN_A_CALL_FAILS | _WHEN_AN_AGENT_IS_SILENT,
     "websocket_connect": _BY_LAMBDA | {"dynamodb:Query"},
     "websocket_message": _BY_LAMBDA,
     "websocket_disconnect": _BY_LAMBDA | {"dynamodb:PutItem", "dynamodb:Query"},
