@@ -25,7 +25,7 @@ from chalicelib.domain.errors import (
     SlipwayError,
     Unhealthy,
 )
-from chalicelib.domain.observing import Container, heard, observation, verdict
+from chalicelib.domain.observing import Container, heard, left_running, observation, verdict
 from chalicelib.domain.service import HealthCheck, Release, Source
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -174,7 +174,9 @@ def record(work: Work) -> str:
     containers = seen["containers"]
     moment = now()
     before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
-    adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
+    adapters().services.observe(
+        service.host_id, {service.id: observation(seen, moment, before, left_running(containers))}
+    )
     source, name = work.source(release.number), _name(work, release)
     verb = _DONE[job.kind]
     origin = repositories.deployed_from(service, release) or start.origin(service)
@@ -191,6 +193,7 @@ def record(work: Work) -> str:
                 "state": "good",
                 "name": name,
                 "image_ids": {container["service"]: container["image_id"] for container in containers},
+                "containers": left_running(containers),
                 "digests": tuple(sorted({digest for container in containers for digest in container["digests"]})),
             }
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from . import compose, engine, places
@@ -43,4 +44,5 @@ def _words(action: str, incomplete: bool, grace_s: int | None) -> list[str]:
 
 def _incomplete(service: str, project: dict[str, Any]) -> bool:
     rows = engine.get("/containers/json", all=1, filters={"label": [f"com.docker.compose.project={service}"]})
-    return bool(set(project["services"]) - {row["Labels"].get("com.docker.compose.service") for row in rows})
+    there = Counter(row["Labels"].get("com.docker.compose.service") for row in rows)
+    return any(there[name] < one.get("deploy", {}).get("replicas", 1) for name, one in project["services"].items())

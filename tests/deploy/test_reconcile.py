@@ -57,7 +57,55 @@ def test_a_container_removed_by_hand_is_noticed_and_noted_once(panel: Panel, hos
     assert (first, second) == ({"answer": {"corrected": [service.id]}}, {"answer": {"corrected": []}})
     assert panel.services.get(service.id).status == "failed"
     messages = [event.message for event in panel.services.events(service.id, 1, 10)[0]]
-    assert messages[0].startswith("The service is failed: its containers are not running")
+    assert messages[0].startswith("The service is failed: app has no container on the host")
+    assert messages[1] == "Health check failed: app has no container"
+
+
+def test_one_container_of_several_that_was_removed_by_hand_fails_the_service(panel: Panel, host: FakeHost) -> None:
+    host.containers = [running(), running("db")]
+    service = deployed(panel)
+    host.containers = [running()]
+
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    assert panel.services.get(service.id).status == "failed"
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (seen.health, seen.health_message) == ("unhealthy", "db has no container")
+
+
+def test_a_start_that_leaves_a_container_missing_says_so(panel: Panel, host: FakeHost, monkeypatch: Any) -> None:
+    monkeypatch.setattr("chalicelib.deploy.calls._SETTLE_SECONDS", 0.3)
+    host.containers = [running(), running("db")]
+    service = deployed(panel)
+    host.containers = [running()]
+    job = start.begin_lifecycle(service, "start", ADMIN)
+
+    answer = call("lifecycle", job_id=job.id)["answer"]
+
+    assert answer == {"status": "failed", "message": "The host shows it failed after the start: db has no container"}
+
+
+def test_a_look_while_a_job_has_the_service_misses_nothing(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    start.redeploy(service, ADMIN)
+    host.containers = []
+
+    call("measure", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert seen.health == "stopped"
+
+
+def test_a_service_that_was_stopped_misses_no_container(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.containers = []
+    job = start.begin_lifecycle(service, "stop", ADMIN)
+
+    call("lifecycle", job_id=job.id)
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (panel.services.get(service.id).status, seen.health, seen.health_message) == ("stopped", "stopped", "")
 
 
 def test_a_host_that_is_back_with_its_containers_makes_it_running_again(panel: Panel, host: FakeHost) -> None:

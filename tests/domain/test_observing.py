@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.domain.observing import observation, status_seen, unreachable, verdict
+from chalicelib.domain.observing import left_running, observation, status_seen, unreachable, verdict
 
 
 def container(state: str = "running", **fields: Any) -> dict[str, Any]:
@@ -95,6 +95,40 @@ def test_a_container_without_a_limit_leaves_the_sum_unknown() -> None:
     seen = {"containers": [container(), container(memory_limit_mb=None)], "storage_mb": None}
 
     assert observation(seen, "2026-03-29T14:30:00.000Z", None).memory_limit_mb is None
+
+
+@pytest.mark.parametrize(
+    ("containers", "status", "health", "message"),
+    [
+        ([container(), container(service="db")], "running", "healthy", ""),
+        ([container()], "failed", "unhealthy", "db has no container"),
+        ([], "stopped", "unhealthy", "db has no container, web has no container"),
+        ([container(), container("exited", service="db", exit_code=1)], "failed", "unhealthy", "db exited with code 1"),
+        ([container("exited"), container("exited", service="db")], "stopped", "unhealthy", "web exited with code 0"),
+        ([CRASHED], "stopped", "unhealthy", "web exited with code 1, db has no container"),
+        ([container("created"), container("created", service="db")], "stopped", "unhealthy", "web is created"),
+        ([container("paused"), container(service="db")], "running", "unhealthy", "web is paused"),
+        ([DONE], "stopped", "unhealthy", "db has no container, web has no container"),
+    ],
+)
+def test_what_is_said_of_a_service_that_nobody_stopped_and_should_have_a_web_and_a_db(
+    containers: list[dict[str, Any]], status: str, health: str, message: str
+) -> None:
+    expected = {"web": 1, "db": 1}
+
+    seen = observation({"containers": containers}, "2026-03-29T14:30:00.000Z", None, expected)
+
+    assert (status_seen(containers, expected), seen.health, seen.health_message) == (status, health, message)
+
+
+def test_one_of_several_containers_that_is_missing_is_told_with_how_many_there_are() -> None:
+    seen = observation({"containers": [container()]}, "2026-03-29T14:30:00.000Z", None, {"web": 3})
+
+    assert (seen.health, seen.health_message) == ("unhealthy", "web has 1 of its 3 containers")
+
+
+def test_what_was_done_when_the_release_was_judged_need_not_stay() -> None:
+    assert left_running([container(), container(), DONE]) == {"web": 2}
 
 
 def test_failures_are_counted_until_it_is_well_again() -> None:
