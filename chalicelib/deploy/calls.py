@@ -16,6 +16,7 @@ from chalicelib.domain.observing import (
     Container,
     Expected,
     all_done,
+    is_back_for_a_moment,
     missing,
     observation,
     status_seen,
@@ -121,8 +122,9 @@ def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> d
         statuses = {
             name: (status_seen(seen[name]["containers"], wanted), missing(seen[name]["containers"], wanted))
             for name, wanted in expected.items()
-            # A service whose every container was meant to end, and did, is as it should be.
-            if not all_done(seen[name]["containers"], wanted)
+            # A service whose every container was meant to end, and did, is as it should be. Of one that crashed a
+            # moment ago and is up again nobody knows yet.
+            if not all_done(seen[name]["containers"], wanted) and not is_back_for_a_moment(seen[name]["containers"])
         }
         found = {name: observation(seen[name], moment, before.get(name), wanted) for name, wanted in expected.items()}
     adapters().services.observe(host_id, found)
@@ -243,7 +245,9 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
     """A health that changed is a line of the timeline."""
     for service in services:
         old, new = before.get(service.id), found[service.id]
-        if old is None or old.health == new.health or "starting" in (old.health, new.health):
+        if old is None or new.health in (old.health, "starting"):
+            continue
+        if old.health == "starting" and new.health != "unhealthy":
             continue
         told = {"healthy": "Health check passed", "stopped": "Its containers are stopped"}
         message = told.get(new.health) or f"Health check failed: {new.health_message}"

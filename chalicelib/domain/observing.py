@@ -22,6 +22,9 @@ NOTHING: Expected = MappingProxyType({})
 # Being restarted for at least this many times is a crash loop. The count alone is not: an unchanged container is kept
 # by a redeploy, with the restarts of all its life.
 CRASH_LOOP_RESTARTS = 3
+# One that its restart policy brought back is up again once it has stayed up this long: Docker's own measure, after
+# which it restarts without a pause.
+_STEADY_SECONDS = 10
 
 
 def left_running(containers: Sequence[Container]) -> dict[str, int]:
@@ -53,6 +56,11 @@ def status_seen(containers: Sequence[Container], expected: Expected = NOTHING) -
 def all_done(containers: Sequence[Container], expected: Expected = NOTHING) -> bool:
     """Whether there are containers, each was meant to end and ended well, and none is missing."""
     return bool(containers) and all(map(_is_done, containers)) and not missing(containers, expected)
+
+
+def is_back_for_a_moment(containers: Sequence[Container]) -> bool:
+    """Whether all run, but one only for a moment since it was restarted: it may be between two crashes."""
+    return status_seen(containers) == "running" and any(map(_is_back, containers))
 
 
 def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[Verdict, str]:
@@ -99,7 +107,13 @@ def observation(seen: dict[str, Any], at: str, before: Observation | None, expec
     containers: list[Container] = seen["containers"]
     running = [container for container in containers if container["state"] == "running"]
     health, message = _health(containers, seen.get("probe"), expected)
-    failures = (before.consecutive_failures if before else 0) + 1 if health == "unhealthy" else 0
+    back = next(filter(_is_back, containers), None)
+    if health == "healthy" and back:
+        ailed = before is not None and before.health == "unhealthy"
+        health = "unhealthy" if ailed else "starting"
+        message = f"{back['service']} ended and was restarted less than {_STEADY_SECONDS} s ago"
+    failures = before.consecutive_failures if before and health in ("unhealthy", "starting") else 0
+    failures += health == "unhealthy"
     storage, storage_at = seen.get("storage_mb"), at
     if storage is None and before:
         storage, storage_at = before.storage_mb, before.storage_measured_at or ""
@@ -162,6 +176,11 @@ def _what_ails(containers: Sequence[Container], expected: Expected) -> str:
 
 def _is_up(container: Container) -> bool:
     return container["state"] in {"running", "paused"}
+
+
+def _is_back(container: Container) -> bool:
+    up_s = container.get("up_s")  # agents of before do not say
+    return container["restart_count"] > 0 and up_s is not None and up_s < _STEADY_SECONDS
 
 
 def _is_done(container: Container) -> bool:

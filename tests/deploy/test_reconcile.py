@@ -119,6 +119,33 @@ def test_a_host_that_is_back_with_its_containers_makes_it_running_again(panel: P
     assert panel.services.get(service.id).status == "running"
 
 
+def test_a_crash_loop_neither_runs_again_nor_is_well_for_a_moment_up(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def look(**container: Any) -> tuple[str, int]:
+        host.containers = [running(**container)]
+        call("reconcile", host_id=service.host_id, service_ids=[service.id])
+        seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+        return panel.services.get(service.id).status, seen.consecutive_failures
+
+    loop = [
+        look(restart_count=1, up_s=0.5),
+        look(state="restarting", restart_count=4, exit_code=1),
+        look(restart_count=5, up_s=0.5),
+        look(state="restarting", restart_count=5, exit_code=1),
+    ]
+    before = [event.message for event in panel.services.newest_events(service.id, 10)]
+    steady = look(restart_count=5, up_s=11.0)
+    after = [event.message for event in panel.services.newest_events(service.id, 2)]
+
+    assert loop == [("running", 0), ("failed", 1), ("failed", 2), ("failed", 3)]
+    assert [message for message in before if "again" in message or message.startswith("Health check failed")] == [
+        "Health check failed: app exited with code 1"
+    ]
+    assert steady == ("running", 0)
+    assert sorted(after) == ["Health check passed", "The service is running: its containers run again"]
+
+
 def test_a_host_that_does_not_answer_changes_no_status(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     host.answers["observe"] = errors.HostUnreachable("no answer")

@@ -141,6 +141,29 @@ def test_failures_are_counted_until_it_is_well_again() -> None:
     assert [seen.consecutive_failures for seen in (first, second, third)] == [1, 2, 0]
 
 
+def test_a_moment_up_between_two_crashes_is_not_being_well() -> None:
+    crashed = {"containers": [container("restarting", exit_code=1, restart_count=4)]}
+    a_moment_up = {"containers": [container(restart_count=5, up_s=2.5)]}
+    well = observation({"containers": [container()]}, "2026-03-29T14:29:00.000Z", None)
+
+    first = observation(crashed, "2026-03-29T14:30:00.000Z", well)
+    second = observation(a_moment_up, "2026-03-29T14:31:00.000Z", first)
+    steady = observation({"containers": [container(restart_count=5, up_s=12.0)]}, "2026-03-29T14:32:00.000Z", second)
+
+    assert [seen.health for seen in (first, second, steady)] == ["unhealthy", "unhealthy", "healthy"]
+    assert [seen.consecutive_failures for seen in (first, second, steady)] == [1, 2, 0]
+    assert second.health_message == "web ended and was restarted less than 10 s ago"
+    assert observation(a_moment_up, "2026-03-29T14:30:00.000Z", well).health == "starting"
+
+
+def test_starting_again_does_not_forget_the_failures_before_it() -> None:
+    failed = observation({"containers": [container(health="unhealthy")]}, "2026-03-29T14:30:00.000Z", None)
+
+    starting = observation({"containers": [container(health="starting")]}, "2026-03-29T14:31:00.000Z", failed)
+
+    assert (starting.health, starting.consecutive_failures) == ("starting", 1)
+
+
 def test_a_host_that_does_not_answer_leaves_health_unknown_and_no_usage() -> None:
     before = observation({"containers": [container()], "storage_mb": 9}, "2026-03-29T14:30:00.000Z", None)
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -26,6 +27,7 @@ from chalicelib.hostkit import (
     lifecycle,
     logs,
     measure,
+    observe,
     places,
     preflight,
     pull,
@@ -362,3 +364,16 @@ def test_a_start_makes_anew_what_is_missing_of_several_containers_too(
     project = {"services": {"web": {"deploy": {"replicas": 2}}, "db": {}}}
 
     assert lifecycle._incomplete(SERVICE, project) is incomplete
+
+
+@pytest.mark.parametrize(
+    ("running", "restarting", "up_s"), [(True, False, 90.0), (False, False, None), (True, True, None)]
+)
+def test_how_long_a_container_is_up_is_told_of_one_that_runs(
+    running: bool, restarting: bool, up_s: float | None
+) -> None:
+    started = clock.rfc3339(time.time() - 90)
+
+    told = observe._up_s({"Running": running, "Restarting": restarting, "StartedAt": started})
+
+    assert told == (up_s and pytest.approx(up_s, abs=5))
