@@ -11,11 +11,13 @@ from chalicelib.deploy.agents import ensure_agent
 from chalicelib.deploy.rotation import rotate_key
 from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
+from chalicelib.domain.job import Job
 from chalicelib.domain.observing import (
     NOTHING,
     Container,
     Expected,
     all_done,
+    any_runs,
     is_back_for_a_moment,
     missing,
     observation,
@@ -55,17 +57,19 @@ def lifecycle(job_id: str) -> dict[str, Any]:
         except SlipwayError as error:
             message = work.redactor.clean(error.message)
             ended = start.ended_job(job, "failed", message, {"code": error.code, "message": message, "details": None})
-            event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}")
+            event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}{_because(job)}")
             adapters().services.finish(service, ended, (event,))
             raise
         status = status_seen(seen["containers"], expected)
         if job.kind != "stop" and all_done(seen["containers"], expected):
             status = "running"  # it ran, and ended as it was meant to
+        if job.kind == "stop" and not any_runs(seen["containers"]):
+            status = "stopped"  # however what was stopped had ended before
         asked_for = "stopped" if job.kind == "stop" else "running"
-        message = f"Service {_PAST[job.kind]}"
+        message = f"Service {_PAST[job.kind]}{_because(job)}"
         if status != asked_for:
             gone = missing(seen["containers"], expected)
-            message = f"The host shows it {status} after the {job.kind}{f': {gone}' if gone else ''}"
+            message = f"The host shows it {status} after the {job.kind}{_because(job)}{f': {gone}' if gone else ''}"
         moment = now()
         before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
         adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before, expected)})
@@ -211,6 +215,10 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "rotate_key": rotate_key,
     "ensure_agent": look_after_agent,
 }
+
+
+def _because(job: Job) -> str:
+    return f", because {job.because}" if job.because else ""
 
 
 def _settled(look: Callable[[], dict[str, Any]], seen: dict[str, Any], expected: Expected) -> dict[str, Any]:

@@ -53,6 +53,11 @@ def status_seen(containers: Sequence[Container], expected: Expected = NOTHING) -
     return "stopped"
 
 
+def any_runs(containers: Sequence[Container]) -> bool:
+    """Whether one runs, or will again without anybody's doing."""
+    return any(_is_up(container) or container["state"] == "restarting" for container in containers)
+
+
 def all_done(containers: Sequence[Container], expected: Expected = NOTHING) -> bool:
     """Whether there are containers, each was meant to end and ended well, and none is missing."""
     return bool(containers) and all(map(_is_done, containers)) and not missing(containers, expected)
