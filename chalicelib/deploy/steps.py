@@ -58,10 +58,12 @@ def admit(work: Work) -> str:
         before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over if seldom else None)
         return f"{before} before it" if before else None
 
+    if before:  # at once, for whoever looks in the meantime
+        _say_turn(work, before)
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
     stop = _seldom(work.stop_if_told, _WAITING_SECONDS)
     if before and _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is not None:
-        work.say(f"waiting for its turn on the host: {before} before it")
+        _say_turn(work, before)
         return "waiting"
     return "fetch" if work.job.from_repository else "done"
 
@@ -330,6 +332,12 @@ STEPS: dict[str, Callable[..., str]] = {
     "RecordRemoval": record_removal,
     "RecordRemovalFailure": record_removal_failure,
 }
+
+
+def _say_turn(work: Work, before: int) -> None:
+    message = f"waiting for its turn on the host: {before} before it"
+    if work.job.steps[work.step].message != message:
+        work.say(message)
 
 
 def _put_there(work: Work, release: Release) -> dict[str, Any]:

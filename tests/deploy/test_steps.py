@@ -116,6 +116,25 @@ def test_jobs_beyond_those_a_host_takes_wait_their_turn_and_say_so(panel: Panel,
     assert panel.slots.take(job.host_id, "job_next", lambda _: False) == 0
 
 
+def test_a_job_says_what_it_waits_for_as_soon_as_it_waits(
+    panel: Panel, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, job = created(panel)
+    others = [f"job_{number}" for number in range(4)]
+    for other in others:
+        panel.slots.take(job.host_id, other, lambda _: False)
+    said: list[str] = []
+
+    def looked_at(_: float) -> None:
+        said.append(panel.jobs.get(job.id).steps["Admit"].message)
+        panel.slots.give_back(job.host_id, others[0])
+
+    monkeypatch.setattr("chalicelib.deploy.steps.time.sleep", looked_at)
+
+    assert step("Admit", job) == "done"
+    assert said == ["waiting for its turn on the host: 1 before it"]
+
+
 def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHost) -> None:
     _, job = created(panel)
     host.answers["upload"] = lambda request: {
