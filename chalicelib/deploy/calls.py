@@ -19,6 +19,7 @@ from chalicelib.domain.observing import (
     all_done,
     any_runs,
     is_back_for_a_moment,
+    lost,
     missing,
     observation,
     status_seen,
@@ -52,6 +53,7 @@ def lifecycle(job_id: str) -> dict[str, Any]:
             seen = work.ask(
                 kit.lifecycle(service.id, job.fence, _ACTION[job.kind], release=service.release), timeout=80
             )
+            made_volumes = seen.get("made_volumes", [])
             if job.kind != "stop":
                 seen = _settled(lambda: work.ask(kit.observe([service.id]))["services"][service.id], seen, expected)
         except SlipwayError as error:
@@ -73,8 +75,9 @@ def lifecycle(job_id: str) -> dict[str, Any]:
         moment = now()
         before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
         adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before, expected)})
-        event = work.event("lifecycle", status, message)
-        adapters().services.finish(service, start.ended_job(job, "succeeded", message), (event,), status=status)
+        events = [work.event("lifecycle", "warning", lost(made_volumes))] if made_volumes else []
+        events.append(work.event("lifecycle", status, message))
+        adapters().services.finish(service, start.ended_job(job, "succeeded", message), tuple(events), status=status)
         return {"status": status, "message": message}
 
 

@@ -25,7 +25,7 @@ from chalicelib.domain.errors import (
     SlipwayError,
     Unhealthy,
 )
-from chalicelib.domain.observing import Container, heard, left_running, observation, verdict
+from chalicelib.domain.observing import Container, heard, left_running, lost, observation, verdict
 from chalicelib.domain.service import HealthCheck, Release, Source
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -40,6 +40,7 @@ _SELDOM_SECONDS = 0.5  # for the first in line
 _WAITING_SECONDS = 1.0  # in which a job that only waits sees that it shall not
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
+_NEWEST = 10  # lines of the timeline, among which one that a repeat of a step told stands
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
 _OK, _BAD_REQUEST, _BAD_GATEWAY = 200, 400, 502
 _NO_ANSWER = (None, 502, 503, 504)
@@ -100,6 +101,7 @@ def upload(work: Work) -> str:
     """
     release = work.release
     answer = _put_there(work, release)
+    _tell_of_lost(work, answer.get("missing_volumes", []))
     again = set(release.images) if work.job.pull_always else closed_to(work.job.customer_id, release.images)
     again -= set(answer["built_here"])
     wanted = tuple(image for image in release.images if image in again or image in answer["missing_images"])
@@ -361,6 +363,20 @@ def _put_there(work: Work, release: Release) -> dict[str, Any]:
         details = [{"path": found.path, "rule": found.rule, "message": found.message} for found in findings]
         raise PolicyRefused("what Compose resolved on the host is not what was allowed", details)
     return answer
+
+
+def _tell_of_lost(work: Work, volumes: list[str]) -> None:
+    """What the release that runs has, and the host has not, was not left out by its author: somebody removed it."""
+    if not (volumes and work.service.release):
+        return
+    had = work.source(work.service.release).document.get("volumes", {})
+    gone = [name for name in volumes if name in had]
+    if not gone:
+        return
+    event = work.event("deploy", "warning", lost(gone))
+    told = adapters().services.newest_events(work.job.service_id, _NEWEST)
+    if (work.job.id, event.message) not in {(one.job_id, one.message) for one in told}:
+        adapters().services.note(work.job.service_id, event)
 
 
 def _bring_up(work: Work, release: Release, kind: str) -> str:

@@ -90,6 +90,13 @@ def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[
     return "healthy", ""
 
 
+def lost(volumes: Sequence[str]) -> str:
+    """That a release ran with these volumes and the host has them no more."""
+    several = len(volumes) > 1
+    what = f"Volumes {', '.join(volumes)} were" if several else f"Volume {volumes[0]} was"
+    return f"{what} no longer on the host: made anew, without what {'they' if several else 'it'} held"
+
+
 def heard(sockets: Sequence[dict[str, Any]] | None, port: int) -> str:
     """To follow "nothing answers on its port": what was seen listening there, as `[{ip, port}]`, and what to do."""
     if sockets is None:

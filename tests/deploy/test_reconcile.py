@@ -85,6 +85,20 @@ def test_a_start_that_leaves_a_container_missing_says_so(panel: Panel, host: Fak
     assert answer == {"status": "failed", "message": "The host shows it failed after the start: db has no container"}
 
 
+def test_a_start_that_makes_a_lost_volume_anew_says_so(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.begin_lifecycle(service, "start", ADMIN)
+    host.answers["lifecycle"] = {"containers": [running()], "storage_mb": None, "made_volumes": ["data"]}
+
+    call("lifecycle", job_id=job.id)
+
+    told = {(event.status, event.message) for event in panel.services.newest_events(service.id, 2)}
+    assert told == {
+        ("warning", "Volume data was no longer on the host: made anew, without what it held"),
+        ("running", "Service started"),
+    }
+
+
 def test_a_look_while_a_job_has_the_service_misses_nothing(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     start.redeploy(service, ADMIN)
