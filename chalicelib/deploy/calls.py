@@ -26,7 +26,7 @@ from chalicelib.domain.observing import (
     unreachable,
 )
 from chalicelib.domain.panel import Host
-from chalicelib.domain.service import Event, Release, Service, Status
+from chalicelib.domain.service import Event, Observation, Release, Service, Status
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
 
@@ -134,9 +134,21 @@ def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> d
             if not all_done(seen[name]["containers"], wanted) and not is_back_for_a_moment(seen[name]["containers"])
         }
         found = {name: observation(seen[name], moment, before.get(name), wanted) for name, wanted in expected.items()}
+        found = _without_those_that_a_job_took(at_rest, before, found)
     adapters().services.observe(host_id, found)
-    _note_changes(services, before, found)
+    _note_changes([service for service in services if service.id in found], before, found)
     return statuses
+
+
+def _without_those_that_a_job_took(
+    at_rest: dict[str, Service], before: dict[str, Observation], found: dict[str, Observation]
+) -> dict[str, Observation]:
+    """Of what is newly unhealthy, only what no job took while it was looked at: a job tells of itself."""
+    ailing = [name for name, seen in found.items() if name in at_rest and seen.health == "unhealthy"]
+    newly = [name for name in ailing if name not in before or before[name].health != "unhealthy"]
+    still = adapters().services.at_rest(newly) if newly else {}
+    taken = {name for name in newly if name not in still or still[name].version != at_rest[name].version}
+    return {name: seen for name, seen in found.items() if name not in taken}
 
 
 def _expected(service: Service | None, release: Release | None) -> Expected:

@@ -198,6 +198,23 @@ def test_what_was_seen_before_a_job_ended_is_not_held_against_it(panel: Panel, h
     assert panel.services.get(service.id).status == "stopped"
 
 
+def test_a_stop_that_begins_while_a_service_is_looked_at_is_no_failure_of_it(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def stopped_meanwhile(request: dict[str, Any]) -> dict[str, Any]:
+        start.begin_lifecycle(panel.services.get(service.id), "stop", ADMIN)
+        host.containers = [STOPPED]
+        return host._seen("observe", request)
+
+    host.answers["observe"] = stopped_meanwhile
+
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (panel.services.get(service.id).status, seen.health) == ("running", "healthy")
+    assert [one.message for one in panel.services.newest_events(service.id, 9) if "failed" in one.message] == []
+
+
 def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     panel.host_calls.told.clear()
