@@ -11,9 +11,22 @@ from chalicelib.deploy.agents import ensure_agent
 from chalicelib.deploy.rotation import rotate_key
 from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Conflict, SlipwayError
-from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
+from chalicelib.domain.job import Job
+from chalicelib.domain.observing import (
+    NOTHING,
+    Container,
+    Expected,
+    all_done,
+    any_runs,
+    is_back_for_a_moment,
+    lost,
+    missing,
+    observation,
+    status_seen,
+    unreachable,
+)
 from chalicelib.domain.panel import Host
-from chalicelib.domain.service import Event, Release, Service
+from chalicelib.domain.service import Event, Observation, Release, Service, Status
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
 
@@ -35,30 +48,36 @@ def lifecycle(job_id: str) -> dict[str, Any]:
             service = adapters().services.get(job.service_id)
             return {"status": service.status, "message": job.message}
         job, service = work.job, work.service
+        expected = NOTHING if job.kind == "stop" else work.release.containers
         try:
             seen = work.ask(
                 kit.lifecycle(service.id, job.fence, _ACTION[job.kind], release=service.release), timeout=80
             )
+            made_volumes = seen.get("made_volumes", [])
             if job.kind != "stop":
-                seen = _settled(lambda: work.ask(kit.observe([service.id]))["services"][service.id], seen)
+                seen = _settled(lambda: work.ask(kit.observe([service.id]))["services"][service.id], seen, expected)
         except SlipwayError as error:
             message = work.redactor.clean(error.message)
             ended = start.ended_job(job, "failed", message, {"code": error.code, "message": message, "details": None})
-            event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}")
+            event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}{_because(job)}")
             adapters().services.finish(service, ended, (event,))
             raise
-        status = status_seen(seen["containers"])
-        if job.kind != "stop" and all_done(seen["containers"]):
+        status = status_seen(seen["containers"], expected)
+        if job.kind != "stop" and all_done(seen["containers"], expected):
             status = "running"  # it ran, and ended as it was meant to
+        if job.kind == "stop" and not any_runs(seen["containers"]):
+            status = "stopped"  # however what was stopped had ended before
         asked_for = "stopped" if job.kind == "stop" else "running"
-        message = (
-            f"Service {_PAST[job.kind]}" if status == asked_for else f"The host shows it {status} after the {job.kind}"
-        )
+        message = f"Service {_PAST[job.kind]}{_because(job)}"
+        if status != asked_for:
+            gone = missing(seen["containers"], expected)
+            message = f"The host shows it {status} after the {job.kind}{_because(job)}{f': {gone}' if gone else ''}"
         moment = now()
         before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
-        adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
-        event = work.event("lifecycle", status, message)
-        adapters().services.finish(service, start.ended_job(job, "succeeded", message), (event,), status=status)
+        adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before, expected)})
+        events = [work.event("lifecycle", "warning", lost(made_volumes))] if made_volumes else []
+        events.append(work.event("lifecycle", status, message))
+        adapters().services.finish(service, start.ended_job(job, "succeeded", message), tuple(events), status=status)
         return {"status": status, "message": message}
 
 
@@ -71,7 +90,16 @@ def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
 
 
 def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
-    """Measure services of one host and keep what was seen; `statuses` are what the containers amount to."""
+    """Measure services of one host and keep what was seen."""
+    look(host_id, service_ids, adapters().services.at_rest(service_ids))
+    return {"measured": sorted(service_ids)}
+
+
+def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> dict[str, tuple[Status, str]]:
+    """Measure and keep what was seen; by id the status that the containers amount to, and which of them are missing.
+
+    Of those not `at_rest` a job may be taking away what the release left, so nothing is missed.
+    """
     services = list(adapters().services.find_many(service_ids).values())
     releases = adapters().services.running_releases(services)
     before = adapters().services.observations([(host_id, service.id) for service in services])
@@ -90,22 +118,46 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
             timeout=15,
         )
     except SlipwayError as error:
-        statuses = {}
+        statuses: dict[str, tuple[Status, str]] = {}
         found = {
             service.id: unreachable(moment, before.get(service.id), f"the host could not be asked: {error.message}")
             for service in services
         }
     else:
-        seen = {service.id: answer["services"][service.id]["containers"] for service in services}
-        # A service whose every container was meant to end, and did, is as it should be.
-        statuses = {name: status_seen(containers) for name, containers in seen.items() if not all_done(containers)}
-        found = {
-            service.id: observation(answer["services"][service.id], moment, before.get(service.id))
-            for service in services
+        seen = answer["services"]
+        expected = {service.id: _expected(at_rest.get(service.id), releases.get(service.id)) for service in services}
+        statuses = {
+            name: (status_seen(seen[name]["containers"], wanted), missing(seen[name]["containers"], wanted))
+            for name, wanted in expected.items()
+            # A service whose every container was meant to end, and did, is as it should be. Of one that crashed a
+            # moment ago and is up again nobody knows yet.
+            if not all_done(seen[name]["containers"], wanted) and not is_back_for_a_moment(seen[name]["containers"])
         }
+        found = {name: observation(seen[name], moment, before.get(name), wanted) for name, wanted in expected.items()}
+        found = _without_those_that_a_job_took(at_rest, before, found)
     adapters().services.observe(host_id, found)
-    _note_changes(services, before, found)
-    return {"measured": sorted(found), "statuses": statuses}
+    _note_changes([service for service in services if service.id in found], before, found)
+    return statuses
+
+
+def _without_those_that_a_job_took(
+    at_rest: dict[str, Service], before: dict[str, Observation], found: dict[str, Observation]
+) -> dict[str, Observation]:
+    """Of what is newly unhealthy, only what no job took while it was looked at: a job tells of itself."""
+    ailing = [name for name, seen in found.items() if name in at_rest and seen.health == "unhealthy"]
+    newly = [name for name in ailing if name not in before or before[name].health != "unhealthy"]
+    still = adapters().services.at_rest(newly) if newly else {}
+    taken = {name for name in newly if name not in still or still[name].version != at_rest[name].version}
+    return {name: seen for name, seen in found.items() if name not in taken}
+
+
+def _expected(service: Service | None, release: Release | None) -> Expected:
+    """What a service that nobody stopped and no job holds was left with by its release."""
+    if service is None or release is None or service.status not in ("running", "failed"):
+        return NOTHING
+    if service.release != release.number:  # a job ended in between
+        return NOTHING
+    return release.containers
 
 
 def prepare_host(host_id: str, private_key: str | None, scan: list[Any] | None) -> dict[str, Any]:
@@ -180,17 +232,21 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _settled(look: Callable[[], dict[str, Any]], seen: dict[str, Any]) -> dict[str, Any]:
+def _because(job: Job) -> str:
+    return f", because {job.because}" if job.because else ""
+
+
+def _settled(look: Callable[[], dict[str, Any]], seen: dict[str, Any], expected: Expected) -> dict[str, Any]:
     """What is seen once every container runs or is done, or after a while."""
     deadline = time.monotonic() + _SETTLE_SECONDS
-    while not _has_settled(seen["containers"]) and time.monotonic() < deadline:
+    while not _has_settled(seen["containers"], expected) and time.monotonic() < deadline:
         time.sleep(0.25)
         seen = look()
     return seen
 
 
-def _has_settled(containers: list[dict[str, Any]]) -> bool:
-    return status_seen(containers) == "running" or all_done(containers)
+def _has_settled(containers: list[Container], expected: Expected) -> bool:
+    return status_seen(containers, expected) == "running" or all_done(containers, expected)
 
 
 def _storage_is_old(before: Any) -> bool:
@@ -212,7 +268,9 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
     """A health that changed is a line of the timeline."""
     for service in services:
         old, new = before.get(service.id), found[service.id]
-        if old is None or old.health == new.health or "starting" in (old.health, new.health):
+        if old is None or new.health in (old.health, "starting"):
+            continue
+        if old.health == "starting" and new.health != "unhealthy":
             continue
         told = {"healthy": "Health check passed", "stopped": "Its containers are stopped"}
         message = told.get(new.health) or f"Health check failed: {new.health_message}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.commands import kit
-from chalicelib.deploy.calls import measure
+from chalicelib.deploy.calls import look
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Event, Service, Status
@@ -21,9 +21,9 @@ def reconcile(host_id: str, service_ids: list[str]) -> dict[str, Any]:
     """Measure these services of a host and put right every status that its containers belie: `{corrected: […]}`."""
     # Read before the host is: what changed while it was looked at is not judged by what was seen before.
     before = adapters().services.at_rest(service_ids)
-    seen = measure(host_id, service_ids)["statuses"]
+    seen = look(host_id, service_ids, before)
     changed = [
-        service.id for service in before.values() if service.id in seen and _put_right(service, seen[service.id])
+        service.id for service in before.values() if service.id in seen and _put_right(service, *seen[service.id])
     ]
     return {"corrected": sorted(changed)}
 
@@ -60,8 +60,8 @@ def _orphans(host_id: str) -> dict[str, Any]:
     return {service_id: what for service_id, what in sorted(found.items()) if service_id not in here}
 
 
-def _put_right(service: Service, seen: Status) -> bool:
-    correction = corrected(service, seen)
+def _put_right(service: Service, seen: Status, missing: str) -> bool:
+    correction = corrected(service, seen, missing)
     if correction is None:
         return False
     status, why = correction

@@ -156,12 +156,12 @@ def remove(service: Service, caller: Caller) -> Job:
     return job
 
 
-def begin_lifecycle(service: Service, kind: Kind, caller: Caller, *, suspended: bool = False) -> Job:
+def begin_lifecycle(service: Service, kind: Kind, caller: Caller, *, suspended: bool = False, because: str = "") -> Job:
     """A job for a start, stop or restart, which `host_call` carries out."""
     adapters().services.refuse_if_busy(service.id)
     if not service.release:
         raise Conflict("no release of this service ever ran, so there is nothing to start or stop; deploy it first")
-    job = _job(service, kind, caller, release=service.release, seconds=LIFECYCLE_SECONDS)
+    job = _job(service, kind, caller, release=service.release, seconds=LIFECYCLE_SECONDS, because=because)
     adapters().services.begin(service, job, suspended=suspended)
     return job
 

@@ -25,7 +25,7 @@ from chalicelib.domain.errors import (
     SlipwayError,
     Unhealthy,
 )
-from chalicelib.domain.observing import Container, heard, observation, verdict
+from chalicelib.domain.observing import Container, heard, left_running, lost, observation, verdict
 from chalicelib.domain.service import HealthCheck, Release, Source
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -40,6 +40,7 @@ _SELDOM_SECONDS = 0.5  # for the first in line
 _WAITING_SECONDS = 1.0  # in which a job that only waits sees that it shall not
 _TURN_SECONDS = 0.1  # between two looks, for each that is before
 _TAIL_LINES = 20
+_NEWEST = 10  # lines of the timeline, among which one that a repeat of a step told stands
 _DONE = {"deploy": "Deployed", "update": "Updated", "redeploy": "Redeployed", "rollback": "Rolled back"}
 _OK, _BAD_REQUEST, _BAD_GATEWAY = 200, 400, 502
 _NO_ANSWER = (None, 502, 503, 504)
@@ -58,10 +59,12 @@ def admit(work: Work) -> str:
         before = adapters().slots.take(work.job.host_id, work.job.id, adapters().jobs.is_over if seldom else None)
         return f"{before} before it" if before else None
 
+    if before:  # at once, for whoever looks in the meantime
+        _say_turn(work, before)
     # A turn that nobody takes is the host's time lost: the first in line looks often, those behind it need not.
     stop = _seldom(work.stop_if_told, _WAITING_SECONDS)
     if before and _poll(look, stop, lambda: min(before * _TURN_SECONDS, _LONGEST_PAUSE)) is not None:
-        work.say(f"waiting for its turn on the host: {before} before it")
+        _say_turn(work, before)
         return "waiting"
     return "fetch" if work.job.from_repository else "done"
 
@@ -98,6 +101,7 @@ def upload(work: Work) -> str:
     """
     release = work.release
     answer = _put_there(work, release)
+    _tell_of_lost(work, answer.get("missing_volumes", []))
     again = set(release.images) if work.job.pull_always else closed_to(work.job.customer_id, release.images)
     again -= set(answer["built_here"])
     wanted = tuple(image for image in release.images if image in again or image in answer["missing_images"])
@@ -174,7 +178,9 @@ def record(work: Work) -> str:
     containers = seen["containers"]
     moment = now()
     before = adapters().services.observations([(service.host_id, service.id)]).get(service.id)
-    adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before)})
+    adapters().services.observe(
+        service.host_id, {service.id: observation(seen, moment, before, left_running(containers))}
+    )
     source, name = work.source(release.number), _name(work, release)
     verb = _DONE[job.kind]
     origin = repositories.deployed_from(service, release) or start.origin(service)
@@ -191,6 +197,7 @@ def record(work: Work) -> str:
                 "state": "good",
                 "name": name,
                 "image_ids": {container["service"]: container["image_id"] for container in containers},
+                "containers": left_running(containers),
                 "digests": tuple(sorted({digest for container in containers for digest in container["digests"]})),
             }
         ),
@@ -329,6 +336,12 @@ STEPS: dict[str, Callable[..., str]] = {
 }
 
 
+def _say_turn(work: Work, before: int) -> None:
+    message = f"waiting for its turn on the host: {before} before it"
+    if work.job.steps[work.step].message != message:
+        work.say(message)
+
+
 def _put_there(work: Work, release: Release) -> dict[str, Any]:
     document = work.source(release.number).document
     answer = work.ask(
@@ -350,6 +363,20 @@ def _put_there(work: Work, release: Release) -> dict[str, Any]:
         details = [{"path": found.path, "rule": found.rule, "message": found.message} for found in findings]
         raise PolicyRefused("what Compose resolved on the host is not what was allowed", details)
     return answer
+
+
+def _tell_of_lost(work: Work, volumes: list[str]) -> None:
+    """What the release that runs has, and the host has not, was not left out by its author: somebody removed it."""
+    if not (volumes and work.service.release):
+        return
+    had = work.source(work.service.release).document.get("volumes", {})
+    gone = [name for name in volumes if name in had]
+    if not gone:
+        return
+    event = work.event("deploy", "warning", lost(gone))
+    told = adapters().services.newest_events(work.job.service_id, _NEWEST)
+    if (work.job.id, event.message) not in {(one.job_id, one.message) for one in told}:
+        adapters().services.note(work.job.service_id, event)
 
 
 def _bring_up(work: Work, release: Release, kind: str) -> str:

@@ -77,21 +77,24 @@ def forget_removals(host_id: str) -> None:
 def enforce_suspensions() -> None:
     """Stop what runs for suspended customers, and start again what was stopped so when they return.
 
-    Asked for when a customer changes, and each minute for what was busy or unreachable then.
+    Of a service that failed some may run still, and it was to run as a whole. Asked for when a customer changes, and
+    each minute for what was busy or unreachable then.
     """
     panel = adapters()
     suspended = {customer.id for customer in panel.customers.all() if customer.status == "suspended"}
     for row in panel.services.rows():
-        if row["customer_id"] in suspended and row["status"] == "running":
-            _suspend(row["id"], "stop", suspended=True)
+        if row["customer_id"] in suspended and row["status"] in ("running", "failed"):
+            _suspend(row["id"], "stop", "its customer was suspended", suspended=True)
         elif row["customer_id"] not in suspended and row["suspended"]:
-            _suspend(row["id"], "start", suspended=False)
+            _suspend(row["id"], "start", "its customer is active again", suspended=False)
 
 
-def _suspend(service_id: str, kind: Kind, *, suspended: bool) -> None:
+def _suspend(service_id: str, kind: Kind, because: str, *, suspended: bool) -> None:
     try:
         service = adapters().services.get(service_id)
-        job = start.begin_lifecycle(service, kind, _SLIPWAY, suspended=suspended)
+        if not service.release:  # its first deploy failed, and what it had started was stopped then
+            return
+        job = start.begin_lifecycle(service, kind, _SLIPWAY, suspended=suspended, because=because)
     except (Conflict, NotFound) as error:  # busy, or gone: the next minute looks again
         log.info("no %s of service %s yet: %s", kind, service_id, error.message)
         return

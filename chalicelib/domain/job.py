@@ -64,6 +64,7 @@ class Job(Noun):
     requested_by: str = ""
     request_id: str = ""  # of the request it came of; in the log of every step
     placement: str = ""
+    because: str = ""  # why it was begun, where nobody asked for it
     from_repository: bool = False  # its release is made of a repository that is yet to be fetched
     repairs: bool = False  # a model may mend its plan when that fails
     commit: str | None = None  # the one to fetch, where it shall not be the newest

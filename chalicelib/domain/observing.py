@@ -1,36 +1,71 @@
 """What a host's containers say about a service: its status and its health. Pure, so that it is a truth table in tests.
 
-A container that was meant to end (restart policy `no` or `on-failure`) and ended with 0 counts as done.
+A container that was meant to end (restart policy `no` or `on-failure`) and ended with 0 counts as done. What is
+expected is how many containers of each compose service a release left running; of a service that was stopped, none.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 from typing import Any, Literal
 
 from chalicelib.domain.service import Observation, Status
 
 Container = dict[str, Any]
+Expected = Mapping[str, int]
 Verdict = Literal["healthy", "starting", "failed"]
+Health = Literal["healthy", "unhealthy", "starting", "stopped", "unknown"]
+
+NOTHING: Expected = MappingProxyType({})
 
 # Being restarted for at least this many times is a crash loop. The count alone is not: an unchanged container is kept
 # by a redeploy, with the restarts of all its life.
 CRASH_LOOP_RESTARTS = 3
+# One that its restart policy brought back is up again once it has stayed up this long: Docker's own measure, after
+# which it restarts without a pause.
+_STEADY_SECONDS = 10
 
 
-def status_seen(containers: Sequence[Container]) -> Status:
-    """The status that these containers amount to."""
+def left_running(containers: Sequence[Container]) -> dict[str, int]:
+    """How many containers of each compose service are to be there from now on: those that are done need not stay."""
+    return dict(Counter(container["service"] for container in containers if not _is_done(container)))
+
+
+def missing(containers: Sequence[Container], expected: Expected) -> str:
+    """Which containers are expected and not there, in words; empty if none is."""
+    there = Counter(container["service"] for container in containers)
+    return ", ".join(
+        f"{service} has {there[service]} of its {count} containers" if there[service] else f"{service} has no container"
+        for service, count in sorted(expected.items())
+        if there[service] < count
+    )
+
+
+def status_seen(containers: Sequence[Container], expected: Expected = NOTHING) -> Status:
+    """The status that these containers amount to. One that is missing is as one that ended."""
     if any(_is_broken(container) for container in containers):
         return (
             "failed" if any(_is_up(container) for container in containers) or not _all_ended(containers) else "stopped"
         )
     if any(_is_up(container) for container in containers):
-        return "running"
+        return "failed" if missing(containers, expected) else "running"
     return "stopped"
 
 
-def all_done(containers: Sequence[Container]) -> bool:
-    """Whether there are containers, and each was meant to end and ended well."""
-    return bool(containers) and all(map(_is_done, containers))
+def any_runs(containers: Sequence[Container]) -> bool:
+    """Whether one runs, or will again without anybody's doing."""
+    return any(_is_up(container) or container["state"] == "restarting" for container in containers)
+
+
+def all_done(containers: Sequence[Container], expected: Expected = NOTHING) -> bool:
+    """Whether there are containers, each was meant to end and ended well, and none is missing."""
+    return bool(containers) and all(map(_is_done, containers)) and not missing(containers, expected)
+
+
+def is_back_for_a_moment(containers: Sequence[Container]) -> bool:
+    """Whether all run, but one only for a moment since it was restarted: it may be between two crashes."""
+    return status_seen(containers) == "running" and any(map(_is_back, containers))
 
 
 def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[Verdict, str]:
@@ -55,6 +90,13 @@ def verdict(containers: Sequence[Container], expected: frozenset[str]) -> tuple[
     return "healthy", ""
 
 
+def lost(volumes: Sequence[str]) -> str:
+    """That a release ran with these volumes and the host has them no more."""
+    several = len(volumes) > 1
+    what = f"Volumes {', '.join(volumes)} were" if several else f"Volume {volumes[0]} was"
+    return f"{what} no longer on the host: made anew, without what {'they' if several else 'it'} held"
+
+
 def heard(sockets: Sequence[dict[str, Any]] | None, port: int) -> str:
     """To follow "nothing answers on its port": what was seen listening there, as `[{ip, port}]`, and what to do."""
     if sockets is None:
@@ -72,12 +114,18 @@ def heard(sockets: Sequence[dict[str, Any]] | None, port: int) -> str:
     return f"; it listens on {told} instead: have it listen on port {port}, or name the port it has"
 
 
-def observation(seen: dict[str, Any], at: str, before: Observation | None) -> Observation:
+def observation(seen: dict[str, Any], at: str, before: Observation | None, expected: Expected = NOTHING) -> Observation:
     """One service's part of the host kit's `observe`, as it is kept and shown."""
     containers: list[Container] = seen["containers"]
     running = [container for container in containers if container["state"] == "running"]
-    health, message = _health(containers, seen.get("probe"))
-    failures = (before.consecutive_failures if before else 0) + 1 if health == "unhealthy" else 0
+    health, message = _health(containers, seen.get("probe"), expected)
+    back = next(filter(_is_back, containers), None)
+    if health == "healthy" and back:
+        ailed = before is not None and before.health == "unhealthy"
+        health = "unhealthy" if ailed else "starting"
+        message = f"{back['service']} ended and was restarted less than {_STEADY_SECONDS} s ago"
+    failures = before.consecutive_failures if before and health in ("unhealthy", "starting") else 0
+    failures += health == "unhealthy"
     storage, storage_at = seen.get("storage_mb"), at
     if storage is None and before:
         storage, storage_at = before.storage_mb, before.storage_measured_at or ""
@@ -110,18 +158,17 @@ def unreachable(at: str, before: Observation | None, message: str) -> Observatio
     )
 
 
-def _health(
-    containers: Sequence[Container], probe: dict[str, Any] | None
-) -> tuple[Literal["healthy", "unhealthy", "starting", "stopped", "unknown"], str]:
-    if all_done(containers):
+def _health(containers: Sequence[Container], probe: dict[str, Any] | None, expected: Expected) -> tuple[Health, str]:
+    if all_done(containers, expected):
         return "healthy", ""
-    status = status_seen(containers)
-    if status == "stopped":
+    status = status_seen(containers, expected)
+    if status == "stopped" and not expected:
         return "stopped", ""
-    if status == "failed":
-        broken = next(container for container in containers if _is_broken(container))
-        return "unhealthy", f"{broken['service']} {_ending(broken)}"
+    if status != "running":
+        return "unhealthy", _what_ails(containers, expected)
     for container in containers:
+        if container["state"] == "paused":  # its port takes connections still, and nobody answers
+            return "unhealthy", f"{container['service']} is paused"
         if container["health"] == "unhealthy":
             return "unhealthy", f"{container['service']}'s own health check fails"
     if any(container["health"] == "starting" for container in containers):
@@ -131,8 +178,21 @@ def _health(
     return "healthy", ""
 
 
+def _what_ails(containers: Sequence[Container], expected: Expected) -> str:
+    broken = [f"{container['service']} {_ending(container)}" for container in containers if _is_broken(container)]
+    gone = missing(containers, expected)
+    told = [*broken[:1], *([gone] if gone else [])]
+    idle = (f"{one['service']} is {one['state']}" for one in containers if not _is_up(one) and not _is_done(one))
+    return ", ".join(told) or next(idle, "its containers have ended")
+
+
 def _is_up(container: Container) -> bool:
     return container["state"] in {"running", "paused"}
+
+
+def _is_back(container: Container) -> bool:
+    up_s = container.get("up_s")  # agents of before do not say
+    return container["restart_count"] > 0 and up_s is not None and up_s < _STEADY_SECONDS
 
 
 def _is_done(container: Container) -> bool:

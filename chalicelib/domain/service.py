@@ -94,6 +94,7 @@ class Release(Noun):
     cpu_millis: int
     memory_mb: int
     image_ids: dict[str, str] = {}
+    containers: dict[str, int] = {}  # of each compose service, as it left them running
     digests: tuple[str, ...] = ()
     commit: str | None = None
     known_hosts: str = ""

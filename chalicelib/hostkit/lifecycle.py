@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
-from . import compose, engine, places
+from . import compose, engine, places, volumes
 from .fence import fenced
 from .observe import observe
 from .refusals import Refused
@@ -22,13 +23,16 @@ def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
         raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
     with fenced(service, request["fence"]):
         grace = request.get("timeout_s")
-        words = _words(request["action"], _incomplete(service, json.loads(text)), grace)
+        project = json.loads(text)
+        words = _words(request["action"], _incomplete(service, project), grace)
+        # What has its containers has its volumes: the engine lets nobody remove one that is in use.
+        made = volumes.missing(service, project) if words[0] == "up" else []
         limit = LONGEST_S if grace is None else grace + GRACE_S
         code, _, errors = compose.run([*compose.project(service, path), *words], limit)
     if code != 0:
         raise Refused("CommandFailed", f"compose {words[0]}: {errors.strip()[-2000:]}", {"rc": code})
     seen: dict[str, Any] = observe({"services": [service], "storage": False})["services"][service]
-    return seen
+    return {**seen, "made_volumes": made}
 
 
 def _words(action: str, incomplete: bool, grace_s: int | None) -> list[str]:
@@ -43,4 +47,5 @@ def _words(action: str, incomplete: bool, grace_s: int | None) -> list[str]:
 
 def _incomplete(service: str, project: dict[str, Any]) -> bool:
     rows = engine.get("/containers/json", all=1, filters={"label": [f"com.docker.compose.project={service}"]})
-    return bool(set(project["services"]) - {row["Labels"].get("com.docker.compose.service") for row in rows})
+    there = Counter(row["Labels"].get("com.docker.compose.service") for row in rows)
+    return any(there[name] < one.get("deploy", {}).get("replicas", 1) for name, one in project["services"].items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -70,6 +71,7 @@ def _container(detail: dict[str, Any], images: dict[str, list[str]], used: dict[
         "oom_killed": state["OOMKilled"],
         "restart_count": detail["RestartCount"],
         "started_at": _time(state["StartedAt"]),
+        "up_s": _up_s(state),
         "finished_at": _time(state["FinishedAt"]),
         "image": config["Image"],
         "image_id": detail["Image"],
@@ -91,6 +93,13 @@ def _cpu_limit(limits: dict[str, Any]) -> float | None:
     if limits.get("CpuQuota", 0) > 0:
         return float(limits["CpuQuota"]) / (limits.get("CpuPeriod") or 100_000)
     return None
+
+
+def _up_s(state: dict[str, Any]) -> float | None:
+    """By the host's own clock, which another machine's may be far from."""
+    if not state["Running"] or state["Restarting"]:
+        return None
+    return round(time.time() - clock.nanoseconds(state["StartedAt"]) / 10**9, 1)
 
 
 def _time(text: str) -> str | None:

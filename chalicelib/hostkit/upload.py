@@ -9,7 +9,7 @@ import json
 from functools import partial
 from typing import Any
 
-from . import compose, edge_network, engine, places, subnets
+from . import compose, edge_network, engine, places, subnets, volumes
 from .fence import fenced
 from .refusals import Refused
 from .resolved import resolved
@@ -28,12 +28,14 @@ def upload(request: dict[str, Any]) -> dict[str, Any]:
         networks = partial(_ready_networks, service, request["networks"], request["pool"])
         ask = partial(_asked, service, path)
         reading = partial(resolved, service, request["compose"], compose.identity(), ask)
-        answer, images, _ = together(reading, partial(_images, request["images"]), networks)
+        lost = partial(volumes.missing, service, json.loads(request["compose"]))
+        answer, images, missing, _ = together(reading, partial(_images, request["images"]), lost, networks)
     return {
         "resolved": answer,
         "missing_images": [reference for reference, image in images.items() if image is None],
         # An image without a digest came from no registry, so there is no newer one to be had.
         "built_here": [reference for reference, image in images.items() if image and not image.get("RepoDigests")],
+        "missing_volumes": missing,
         "images": {reference: image and image["Id"] for reference, image in images.items()},
     }
 

@@ -7,7 +7,7 @@ has the host looked at, because only a look that began after the service was rea
 import hashlib
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 from chalicelib.domain.observing import observation
@@ -29,8 +29,9 @@ _FIGURES = (
 _SETTLING_SECONDS = 5
 # What a container ends with when it is told to: 0, or by SIGTERM, or by SIGKILL.
 _STOPPED = (0, 137, 143)
-# A crash loop is told this often, and then only by the service's health.
-_REPEATS, _REPEATED_WITHIN = 3, timedelta(minutes=10)
+# What goes on and on, as a crash loop, is told this often, and not at once again; then only by the service's health.
+_REPEATS, _REPEATED_WITHIN, _REPEATED_AFTER = 3, timedelta(minutes=10), timedelta(minutes=1)
+_RECENT = 50  # lines of the timeline, among which a repeat is looked for
 _LOOK_SECONDS = 1.0
 _looked: dict[str, float] = {}
 
@@ -79,17 +80,21 @@ def _services(host_id: str, told: Sequence[dict[str, Any]]) -> dict[str, Service
 def _note(service: Service, told: Sequence[dict[str, Any]]) -> None:
     lease = adapters().services.lease(service.id)
     at_work = lease is not None and lease.deadline > now()
+    ails = service.status == "failed"
     quiet = at_work or _has_just_changed(service) or service.status == "stopped"
     for event in told:
-        line = _line(event, quiet=quiet)
+        line = _line(event, quiet=quiet, ails=ails)
         if line is not None and not _is_old_news(service.id, line):
             adapters().services.note(service.id, line)
     if not at_work:
         _have_looked_at(service)
 
 
-def _line(event: dict[str, Any], *, quiet: bool) -> Event | None:
-    """The event as a line of the timeline; None for what a job did, which tells of it itself."""
+def _line(event: dict[str, Any], *, quiet: bool, ails: bool) -> Event | None:
+    """The event as a line of the timeline; None for what a job did, which tells of it itself.
+
+    That a container of a service that `ails` started says little: it is told once the service runs again.
+    """
     name, code = event["container"], event.get("exit_code")
     kind: Literal["lifecycle", "health"] = "health"
     match event["type"]:
@@ -102,7 +107,7 @@ def _line(event: dict[str, Any], *, quiet: bool) -> Event | None:
         case "die" if not (quiet and code in _STOPPED):
             status = "stopped" if code == 0 else "unhealthy"
             message = f"{name} exited with code {code}"
-        case "start" if not quiet:
+        case "start" if not (quiet or ails):
             kind, status, message = "lifecycle", "running", f"{name} started"
         case _:
             return None
@@ -121,10 +126,12 @@ def _time_of(event: dict[str, Any]) -> str:
 
 
 def _is_old_news(service_id: str, line: Event) -> bool:
-    recent, _ = adapters().services.events(service_id, 1, 2 * _REPEATS)
-    since = timestamp(datetime.now(UTC) - _REPEATED_WITHIN)
-    same = [event for event in recent if event.message == line.message and event.timestamp > since]
-    return len([event for event in same if event.id != line.id]) >= _REPEATS
+    """By when it happened: a host that could not tell for a while tells all at once."""
+    moment = parse_time(line.timestamp)
+    told = adapters().services.newest_events(service_id, _RECENT)
+    away = [abs(parse_time(event.timestamp) - moment) for event in told if event.message == line.message]
+    often = len([apart for apart in away if apart < _REPEATED_WITHIN]) >= _REPEATS
+    return often or any(apart < _REPEATED_AFTER for apart in away) or line.id in {event.id for event in told}
 
 
 def _has_just_changed(service: Service) -> bool:

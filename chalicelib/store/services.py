@@ -147,6 +147,11 @@ class ServiceStore:
         newest = self._table.query(f"SVC#{service_id}", "EVT#", newest_first=True, limit=page * per_page)
         return [Event.model_validate(item) for item in newest][(page - 1) * per_page :], total
 
+    def newest_events(self, service_id: str, most: int) -> list[Event]:
+        """The end of the timeline, newest first."""
+        newest = self._table.query(f"SVC#{service_id}", "EVT#", newest_first=True, limit=most)
+        return [Event.model_validate(item) for item in newest]
+
     def lease(self, service_id: str) -> Lease | None:
         item = self._table.get(_lease(service_id))
         return Lease.model_validate(item) if item else None

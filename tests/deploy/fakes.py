@@ -38,6 +38,9 @@ def resolved(request: dict[str, Any]) -> dict[str, Any]:
     """What Compose makes of an uploaded document, as far as these tests' documents go."""
     document: dict[str, Any] = json.loads(request["compose"])
     document["networks"] = {key: {**network, "ipam": {}} for key, network in document["networks"].items()}
+    if "volumes" in document:
+        named = {key: {**volume, "name": f"{document['name']}_{key}"} for key, volume in document["volumes"].items()}
+        document["volumes"] = named
     return document
 
 

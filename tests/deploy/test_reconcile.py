@@ -57,7 +57,69 @@ def test_a_container_removed_by_hand_is_noticed_and_noted_once(panel: Panel, hos
     assert (first, second) == ({"answer": {"corrected": [service.id]}}, {"answer": {"corrected": []}})
     assert panel.services.get(service.id).status == "failed"
     messages = [event.message for event in panel.services.events(service.id, 1, 10)[0]]
-    assert messages[0].startswith("The service is failed: its containers are not running")
+    assert messages[0].startswith("The service is failed: app has no container on the host")
+    assert messages[1] == "Health check failed: app has no container"
+
+
+def test_one_container_of_several_that_was_removed_by_hand_fails_the_service(panel: Panel, host: FakeHost) -> None:
+    host.containers = [running(), running("db")]
+    service = deployed(panel)
+    host.containers = [running()]
+
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    assert panel.services.get(service.id).status == "failed"
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (seen.health, seen.health_message) == ("unhealthy", "db has no container")
+
+
+def test_a_start_that_leaves_a_container_missing_says_so(panel: Panel, host: FakeHost, monkeypatch: Any) -> None:
+    monkeypatch.setattr("chalicelib.deploy.calls._SETTLE_SECONDS", 0.3)
+    host.containers = [running(), running("db")]
+    service = deployed(panel)
+    host.containers = [running()]
+    job = start.begin_lifecycle(service, "start", ADMIN)
+
+    answer = call("lifecycle", job_id=job.id)["answer"]
+
+    assert answer == {"status": "failed", "message": "The host shows it failed after the start: db has no container"}
+
+
+def test_a_start_that_makes_a_lost_volume_anew_says_so(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    job = start.begin_lifecycle(service, "start", ADMIN)
+    host.answers["lifecycle"] = {"containers": [running()], "storage_mb": None, "made_volumes": ["data"]}
+
+    call("lifecycle", job_id=job.id)
+
+    told = {(event.status, event.message) for event in panel.services.newest_events(service.id, 2)}
+    assert told == {
+        ("warning", "Volume data was no longer on the host: made anew, without what it held"),
+        ("running", "Service started"),
+    }
+
+
+def test_a_look_while_a_job_has_the_service_misses_nothing(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    start.redeploy(service, ADMIN)
+    host.containers = []
+
+    call("measure", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert seen.health == "stopped"
+
+
+def test_a_service_that_was_stopped_misses_no_container(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.containers = []
+    job = start.begin_lifecycle(service, "stop", ADMIN)
+
+    call("lifecycle", job_id=job.id)
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (panel.services.get(service.id).status, seen.health, seen.health_message) == ("stopped", "stopped", "")
 
 
 def test_a_host_that_is_back_with_its_containers_makes_it_running_again(panel: Panel, host: FakeHost) -> None:
@@ -69,6 +131,33 @@ def test_a_host_that_is_back_with_its_containers_makes_it_running_again(panel: P
     call("reconcile", host_id=service.host_id, service_ids=[service.id])
 
     assert panel.services.get(service.id).status == "running"
+
+
+def test_a_crash_loop_neither_runs_again_nor_is_well_for_a_moment_up(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def look(**container: Any) -> tuple[str, int]:
+        host.containers = [running(**container)]
+        call("reconcile", host_id=service.host_id, service_ids=[service.id])
+        seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+        return panel.services.get(service.id).status, seen.consecutive_failures
+
+    loop = [
+        look(restart_count=1, up_s=0.5),
+        look(state="restarting", restart_count=4, exit_code=1),
+        look(restart_count=5, up_s=0.5),
+        look(state="restarting", restart_count=5, exit_code=1),
+    ]
+    before = [event.message for event in panel.services.newest_events(service.id, 10)]
+    steady = look(restart_count=5, up_s=11.0)
+    after = [event.message for event in panel.services.newest_events(service.id, 2)]
+
+    assert loop == [("running", 0), ("failed", 1), ("failed", 2), ("failed", 3)]
+    assert [message for message in before if "again" in message or message.startswith("Health check failed")] == [
+        "Health check failed: app exited with code 1"
+    ]
+    assert steady == ("running", 0)
+    assert sorted(after) == ["Health check passed", "The service is running: its containers run again"]
 
 
 def test_a_host_that_does_not_answer_changes_no_status(panel: Panel, host: FakeHost) -> None:
@@ -107,6 +196,23 @@ def test_what_was_seen_before_a_job_ended_is_not_held_against_it(panel: Panel, h
     call("reconcile", host_id=service.host_id, service_ids=[service.id])
 
     assert panel.services.get(service.id).status == "stopped"
+
+
+def test_a_stop_that_begins_while_a_service_is_looked_at_is_no_failure_of_it(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    def stopped_meanwhile(request: dict[str, Any]) -> dict[str, Any]:
+        start.begin_lifecycle(panel.services.get(service.id), "stop", ADMIN)
+        host.containers = [STOPPED]
+        return host._seen("observe", request)
+
+    host.answers["observe"] = stopped_meanwhile
+
+    call("reconcile", host_id=service.host_id, service_ids=[service.id])
+
+    seen = panel.services.observations([(service.host_id, service.id)])[service.id]
+    assert (panel.services.get(service.id).status, seen.health) == ("running", "healthy")
+    assert [one.message for one in panel.services.newest_events(service.id, 9) if "failed" in one.message] == []
 
 
 def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None:

@@ -116,6 +116,51 @@ def test_jobs_beyond_those_a_host_takes_wait_their_turn_and_say_so(panel: Panel,
     assert panel.slots.take(job.host_id, "job_next", lambda _: False) == 0
 
 
+def test_a_job_says_what_it_waits_for_as_soon_as_it_waits(
+    panel: Panel, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, job = created(panel)
+    others = [f"job_{number}" for number in range(4)]
+    for other in others:
+        panel.slots.take(job.host_id, other, lambda _: False)
+    said: list[str] = []
+
+    def looked_at(_: float) -> None:
+        said.append(panel.jobs.get(job.id).steps["Admit"].message)
+        panel.slots.give_back(job.host_id, others[0])
+
+    monkeypatch.setattr("chalicelib.deploy.steps.time.sleep", looked_at)
+
+    assert step("Admit", job) == "done"
+    assert said == ["waiting for its turn on the host: 1 before it"]
+
+
+def test_a_deploy_that_makes_a_lost_volume_anew_says_so_once(panel: Panel, host: FakeHost) -> None:
+    panel.a_host()
+    wanted = drafting.NewService(
+        name="blog",
+        customer_id=panel.a_customer().id,
+        deploy_method="compose",
+        compose="services: {app: {image: app, volumes: ['data:/data', 'more:/more']}}\nvolumes: {data: , more: }\n",
+        variables={},
+    )
+    service, job = start.create(drafting.draft(wanted, ADMIN), ADMIN)
+    answer = {"missing_images": [], "built_here": [], "missing_volumes": ["data", "more"]}
+    host.answers["upload"] = lambda request: {"resolved": resolved(request), **answer}
+    walk(job, *GOOD_WAY)
+    first = panel.services.newest_events(service.id, 20)
+    again = start.redeploy(panel.services.get(service.id), ADMIN)
+    answer["missing_volumes"] = ["data"]
+
+    assert step("Upload", again) == step("Upload", again) == "images_missing"
+
+    told = [(event.status, event.message) for event in panel.services.newest_events(service.id, 20)]
+    assert "warning" not in {event.status for event in first}
+    assert [message for status, message in told if status == "warning"] == [
+        "Volume data was no longer on the host: made anew, without what it held"
+    ]
+
+
 def test_missing_images_are_pulled_as_a_detached_job(panel: Panel, host: FakeHost) -> None:
     _, job = created(panel)
     host.answers["upload"] = lambda request: {

@@ -2,7 +2,7 @@
 
 from chalicelib.deploy import functions, start, upkeep
 from tests.deploy.fakes import FakeHost, running
-from tests.deploy.test_steps import ADMIN, deployed
+from tests.deploy.test_steps import ADMIN, created, deployed
 from tests.emulator import Panel
 
 STOPPED = running(state="exited", exit_code=143)
@@ -36,6 +36,61 @@ def test_what_runs_is_stopped_and_started_again(panel: Panel, host: FakeHost) ->
     assert panel.services.get(service.id).status == "running"
     upkeep.enforce_suspensions()
     assert carried_out(panel) == []
+
+
+def test_what_still_runs_of_a_failed_service_is_stopped_and_all_of_it_wanted_back(panel: Panel, host: FakeHost) -> None:
+    host.containers = [running(), running("worker")]
+    service = deployed(panel)
+    host.containers = [running(), running("worker", state="restarting", exit_code=1, restart_count=9)]
+    functions.host_call(
+        {"call": "reconcile", "arguments": {"host_id": service.host_id, "service_ids": [service.id]}}, None
+    )
+    assert panel.services.get(service.id).status == "failed"
+    panel.host_calls.told.clear()
+
+    customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+    upkeep.enforce_suspensions()
+    host.containers = [STOPPED, running("worker", state="dead", exit_code=1)]
+    assert carried_out(panel) == ["stop"]
+    assert panel.services.get(service.id).status == "stopped"
+    upkeep.enforce_suspensions()
+    assert carried_out(panel) == []
+
+    panel.customers.change(customer, status="active")
+    upkeep.enforce_suspensions()
+    host.containers = [running(), running("worker")]
+    assert carried_out(panel) == ["start"]
+    assert panel.services.get(service.id).status == "running"
+
+
+def test_what_never_ran_is_not_stopped(panel: Panel, host: FakeHost) -> None:
+    service, job = created(panel)
+    upkeep.end_for(job, "unavailable", "ended")
+    panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+
+    upkeep.enforce_suspensions()
+
+    assert panel.services.get(service.id).status == "failed"
+    assert carried_out(panel) == []
+
+
+def test_the_timeline_says_that_the_customer_was_suspended_and_is_back(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+    upkeep.enforce_suspensions()
+    host.containers = [STOPPED]
+    carried_out(panel)
+    panel.customers.change(customer, status="active")
+    upkeep.enforce_suspensions()
+    host.containers = [running()]
+    carried_out(panel)
+
+    told = [event.message for event in panel.services.newest_events(service.id, 9) if event.type == "lifecycle"]
+
+    assert told == [
+        "Service started, because its customer is active again",
+        "Service stopped, because its customer was suspended",
+    ]
 
 
 def test_what_its_customer_had_stopped_stays_stopped(panel: Panel, host: FakeHost) -> None:

@@ -410,6 +410,25 @@ def test_start_brings_back_containers_somebody_removed(lab_host: LabHost, servic
     assert seen["containers"][0]["state"] == "running"
 
 
+def test_volumes_that_somebody_removed_are_named_where_they_are_made_anew(lab_host: LabHost, service: Deployed) -> None:
+    document = service.document(volumes=["data:/data", "kept:/kept"])
+    document["volumes"] = {key: {"labels": {"slipway.service": service.id}} for key in ("data", "kept")}
+
+    def start() -> Any:
+        return service.remote.kit(kit.lifecycle(service.id, service.fence, "start", release=1), 40)["made_volumes"]
+
+    first = service.upload(document)["missing_volumes"]
+    service.up()
+    untouched = start()
+    lab_host.docker("rm", "--force", *names(lab_host, "container", service.id))
+    lab_host.docker("volume", "rm", f"{service.id}_data")
+    again = service.upload(document)["missing_volumes"]
+
+    assert (first, untouched, again) == (["data", "kept"], [], ["data"])
+    assert (start(), start()) == (["data"], [])
+    assert service.upload(document)["missing_volumes"] == []
+
+
 # logs
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -17,7 +18,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.hostkit import caddy, cgroups, clock, fence, logs, measure, places, preflight, pull, routes, subnets
+from chalicelib.hostkit import (
+    caddy,
+    cgroups,
+    clock,
+    engine,
+    fence,
+    lifecycle,
+    logs,
+    measure,
+    observe,
+    places,
+    preflight,
+    pull,
+    routes,
+    subnets,
+)
 from chalicelib.hostkit.prune import EVERY_S, PRUNED, prune, prune_is_due
 from chalicelib.hostkit.refusals import Refused
 from chalicelib.hostkit.together import together
@@ -334,3 +350,30 @@ def test_our_own_cgroup_is_readable() -> None:
 
     assert sample is None or (sample["cpu"] >= 0 and sample["memory"] >= 0)
     assert cgroups.sample(2**22 + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "incomplete"),
+    [(["web", "web", "db"], False), (["web", "db"], True), (["web", "web"], True), ([], True)],
+)
+def test_a_start_makes_anew_what_is_missing_of_several_containers_too(
+    monkeypatch: pytest.MonkeyPatch, there: list[str], incomplete: bool
+) -> None:
+    rows = [{"Labels": {"com.docker.compose.service": name}} for name in there]
+    monkeypatch.setattr(engine, "get", lambda *_, **__: rows)
+    project = {"services": {"web": {"deploy": {"replicas": 2}}, "db": {}}}
+
+    assert lifecycle._incomplete(SERVICE, project) is incomplete
+
+
+@pytest.mark.parametrize(
+    ("running", "restarting", "up_s"), [(True, False, 90.0), (False, False, None), (True, True, None)]
+)
+def test_how_long_a_container_is_up_is_told_of_one_that_runs(
+    running: bool, restarting: bool, up_s: float | None
+) -> None:
+    started = clock.rfc3339(time.time() - 90)
+
+    told = observe._up_s({"Running": running, "Restarting": restarting, "StartedAt": started})
+
+    assert told == (up_s and pytest.approx(up_s, abs=5))

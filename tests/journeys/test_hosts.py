@@ -43,7 +43,7 @@ def test_a_host_cut_off_and_one_without_docker_fail_redeploys_delay_removals_and
     eventually(lambda: admin.get(f"services/{staying['id']}")["health"]["status"] == "healthy", "it is seen healthy")
     assert admin.post(f"hosts/{dockerless.id}/check")["status"] == "ready"
     # Its engine took the container for one that was stopped by hand: the panel shows that, and a start brings it back.
-    eventually(lambda: admin.get(f"services/{stays['id']}")["health"]["status"] == "stopped", "it is seen stopped")
+    eventually(lambda: admin.get(f"services/{stays['id']}")["health"]["status"] == "unhealthy", "its end is seen")
     assert admin.post(f"services/{stays['id']}/start")["status"] == "running"
     assert dockerless.visit(stays["url"]).status_code == 200
     for host, made, removal in ((cut, going, removals[0]), (dockerless, goes, removals[1])):

@@ -56,13 +56,13 @@ def test_a_change_leaves_containers_alone_that_it_does_not_touch(admin: Client, 
 
 
 def test_what_somebody_did_by_hand_is_told_and_put_right_by_a_redeploy(admin: Client, host: DockerHost) -> None:
-    service_id = admin.deploy("touched", DEMO, host_id=host.id)
-    host.lab.docker("rm", "--force", host.container(service_id))
+    service_id = admin.deploy("touched", SHOP, host_id=host.id)
+    host.lab.docker("rm", "--force", host.container(service_id, "db"))
 
     service = eventually(lambda: _with_status(admin, service_id, "failed"), "its status is put right")
 
-    assert service["health"]["status"] != "healthy"
-    assert "though nobody stopped the service" in admin.timeline(service_id)[0][2]
+    assert (service["health"]["status"], service["health"]["message"]) == ("unhealthy", "db has no container")
+    assert "db has no container on the host, though nobody stopped the service" in admin.timeline(service_id)[0][2]
     admin.succeeded(admin.redeploy(service_id))
     assert admin.get(f"services/{service_id}")["status"] == "running"
 

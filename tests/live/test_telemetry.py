@@ -1,10 +1,12 @@
 """What a host's agent tells of its own accord is kept where it concerns the host's own services, and nowhere else."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from chalicelib.domain.service import Observation
+from chalicelib.domain.words import timestamp
 from chalicelib.live import kept, telemetry
 from chalicelib.store.services import _meta, _stored
 from chalicelib.store.table import put
@@ -72,12 +74,39 @@ def test_an_event_told_twice_is_one_line(stored: Scene) -> None:
 
 
 def test_a_crash_loop_does_not_fill_the_timeline(stored: Scene) -> None:
-    from chalicelib.domain.words import now  # noqa: PLC0415
+    began = datetime.now(UTC) - timedelta(minutes=9)
 
-    for number in range(10):
-        telemetry.take(stored.host.id, None, [event(stored, "die", number, exit_code=1, at=now())], [])
+    for number in range(0, 9 * 60, 5):
+        moment = timestamp(began + timedelta(seconds=number))
+        crash = [event(stored, "die", number, exit_code=1, at=moment), event(stored, "start", number, at=moment)]
+        telemetry.take(stored.host.id, None, crash, [])
 
-    assert len(timeline(stored)) == 3
+    assert sorted(message for _, _, message in timeline(stored)) == [
+        *["web exited with code 1"] * 3,
+        *["web started"] * 3,
+    ]
+
+
+def test_what_happened_again_at_once_is_told_once_however_late_it_is_told(stored: Scene) -> None:
+    began = datetime.now(UTC) - timedelta(hours=5)
+    crashes = [
+        event(stored, "die", number, exit_code=1, at=timestamp(began + timedelta(seconds=number)))
+        for number in range(10)
+    ]
+
+    telemetry.take(stored.host.id, None, crashes, [])
+
+    assert [message for _, _, message in timeline(stored)] == ["web exited with code 1"]
+
+
+def test_a_start_is_no_news_of_a_service_that_is_known_to_crash(stored: Scene) -> None:
+    stored.panel.table.write(
+        put(_meta(stored.service.id), _stored(stored.service.model_copy(update={"status": "failed"})))
+    )
+
+    telemetry.take(stored.host.id, None, [event(stored, "start")], [])
+
+    assert timeline(stored) == []
 
 
 def test_a_stopped_service_is_not_told_that_its_containers_stopped(stored: Scene) -> None:
