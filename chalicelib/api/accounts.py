@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from chalicelib.api import views
 from chalicelib.api.auth import forget, must_see
@@ -13,6 +13,7 @@ from chalicelib.api.versions import etag
 from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
+from chalicelib.domain.service import LEAST_CPU
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
 from chalicelib.live import following
 from chalicelib.wiring import adapters
@@ -22,16 +23,28 @@ routes = Routes(__name__)
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 
 
+def _holds_a_container(cpu: float) -> float:
+    if 0 < cpu < LEAST_CPU:
+        raise ValueError(f"must be 0 or at least {LEAST_CPU}, the least that a container can have")
+    return cpu
+
+
 class WantedCustomerLimits(WireIn):
-    """What the customer may have in all; what is left out or null is not limited."""
+    """What the customer may have in all; null: not limited. One that is left out stays as it is."""
 
     services: int | None = Field(default=None, ge=0, le=1_000_000)
-    cpu: float | None = Field(default=None, ge=0, le=1_000_000)
+    cpu: Annotated[float, AfterValidator(_holds_a_container)] | None = Field(default=None, ge=0, le=1_000_000)
     memory_mb: int | None = Field(default=None, ge=0, le=1_000_000_000_000)
 
-    def to_limits(self) -> CustomerLimits:
-        cpu_millis = None if self.cpu is None else round(self.cpu * 1000)
-        return CustomerLimits(services=self.services, cpu_millis=cpu_millis, memory_mb=self.memory_mb)
+    def over(self, limits: CustomerLimits) -> CustomerLimits:
+        """The limits with those that are named here in their place."""
+        wanted = {
+            "services": self.services,
+            "cpu_millis": None if self.cpu is None else round(self.cpu * 1000),
+            "memory_mb": self.memory_mb,
+        }
+        named = {"cpu_millis" if field == "cpu" else field for field in self.model_fields_set}
+        return limits.model_copy(update={field: wanted[field] for field in named})
 
 
 class CreateCustomer(WireIn):
@@ -80,7 +93,7 @@ def create_customer(request: Request) -> Answer:
         id=new_id("cust"),
         name=wanted.name,
         email=wanted.email,
-        limits=wanted.limits.to_limits(),
+        limits=wanted.limits.over(CustomerLimits()),
         created_at=moment,
         updated_at=moment,
     )
@@ -113,7 +126,7 @@ def change_customer(request: Request, customer_id: str) -> Answer:
     wanted = request.body(ChangeCustomer)
     changes = wanted.model_dump(exclude_unset=True)
     if "limits" in changes:
-        changes["limits"] = (wanted.limits or WantedCustomerLimits()).to_limits()
+        changes["limits"] = wanted.limits.over(customer.limits) if wanted.limits else CustomerLimits()
     if changes.get("name", "") is None or changes.get("status", "") is None:
         raise ValidationFailed(
             "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]

@@ -1,0 +1,41 @@
+"""Customers: what they may have, what they have, and how both are changed."""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.domain.panel import CustomerLimits
+from tests.api.conftest import Api
+from tests.emulator import Panel
+
+
+def limited(panel: Panel, **limits: int) -> str:
+    """The path of a customer with these limits."""
+    customer = panel.a_customer("Limited")
+    return f"/customers/{panel.customers.change(customer, limits=CustomerLimits(**limits)).id}"
+
+
+def test_a_limit_that_is_named_is_changed_and_the_others_stay(api: Api, panel: Panel) -> None:
+    path = limited(panel, services=5, cpu_millis=4000, memory_mb=2048)
+
+    assert api.patch(path, {"limits": {"services": 3}}).body["limits"] == {"services": 3, "cpu": 4.0, "memory_mb": 2048}
+    assert api.patch(path, {"limits": {"cpu": None}}).body["limits"] == {"services": 3, "cpu": None, "memory_mb": 2048}
+    assert api.patch(path, {"limits": {}}).body["limits"] == {"services": 3, "cpu": None, "memory_mb": 2048}
+    assert api.patch(path, {"limits": None}).body["limits"] == {"services": None, "cpu": None, "memory_mb": None}
+
+
+@pytest.mark.parametrize("cpu", [0.0001, 0.0099, -1])
+def test_a_limit_below_the_least_that_a_container_takes_is_refused(api: Api, panel: Panel, cpu: float) -> None:
+    path = limited(panel, cpu_millis=4000)
+
+    changed = api.patch(path, {"limits": {"cpu": cpu}})
+    made = api.post("/customers", {"name": "New", "limits": {"cpu": cpu}})
+
+    assert [(reply.status, reply.error["details"][0]["path"]) for reply in (changed, made)] == [(422, "limits.cpu")] * 2
+    assert panel.customers.get(path.rpartition("/")[2]).limits.cpu_millis == 4000
+
+
+def test_a_customer_may_be_held_to_nothing_at_all(api: Api, panel: Panel) -> None:
+    nothing: dict[str, Any] = {"services": 0, "cpu": 0, "memory_mb": 0}
+
+    assert api.post("/customers", {"name": "New", "limits": nothing}).body["limits"] == nothing
