@@ -11,7 +11,7 @@ from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
 from chalicelib.deploy.upkeep import enforce_suspensions
-from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
+from chalicelib.domain.errors import Changed, Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
 from chalicelib.domain.service import LEAST_CPU
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
@@ -19,6 +19,8 @@ from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
+
+_ATTEMPTS = 10  # of a change that others come before
 
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 
@@ -121,20 +123,10 @@ def get_customer(request: Request, customer_id: str) -> Answer:
 )
 def change_customer(request: Request, customer_id: str) -> Answer:
     """Change a customer. The services of one that is suspended are stopped, and start again when it is active."""
-    customer = adapters().customers.get(customer_id)
-    request.must_match(customer.version)
-    wanted = request.body(ChangeCustomer)
-    changes = wanted.model_dump(exclude_unset=True)
-    if "limits" in changes:
-        changes["limits"] = wanted.limits.over(customer.limits) if wanted.limits else CustomerLimits()
-    if changes.get("name", "") is None or changes.get("status", "") is None:
-        raise ValidationFailed(
-            "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
-        )
-    changed = adapters().customers.change(customer, **changes, updated_at=now())
-    if changed.status != customer.status:
+    before, after = _changed(request, customer_id)
+    if after.status != before.status:
         enforce_suspensions()
-    return Answer(_customer_view(changed), headers=etag(changed.version))
+    return Answer(_customer_view(after), headers=etag(after.version))
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin", conditional=True, answers={204: Says(None)})
@@ -198,6 +190,33 @@ def revoke_token(request: Request, token_id: str) -> Answer:
     forget(token_id)
     following.close_all(token_id)
     return Answer(None, 204)
+
+
+def _changed(request: Request, customer_id: str) -> tuple[Customer, Customer]:
+    """The customer as it was and as it is now. Fields merge, so whoever names no version lost to nobody: once more."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _changed_as_read(request, customer_id)
+        except Changed:
+            if request.names_version:
+                raise
+    return _changed_as_read(request, customer_id)
+
+
+def _changed_as_read(request: Request, customer_id: str) -> tuple[Customer, Customer]:
+    customer = adapters().customers.get(customer_id)
+    request.must_match(customer.version)
+    wanted = request.body(ChangeCustomer)
+    changes = wanted.model_dump(exclude_unset=True)
+    if "limits" in changes:
+        changes["limits"] = wanted.limits.over(customer.limits) if wanted.limits else CustomerLimits()
+    if changes.get("name", "") is None or changes.get("status", "") is None:
+        raise ValidationFailed(
+            "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
+        )
+    if customer.model_copy(update=changes) == customer:
+        return customer, customer
+    return customer, adapters().customers.change(customer, **changes, updated_at=now())
 
 
 def _may_be_bound(wanted: CreateToken) -> None:
