@@ -10,6 +10,7 @@ from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
+from chalicelib.deploy.placing import refuse_below_use
 from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Changed, Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
@@ -216,6 +217,8 @@ def _changed_as_read(request: Request, customer_id: str) -> tuple[Customer, Cust
         )
     if customer.model_copy(update=changes) == customer:
         return customer, customer
+    if "limits" in changes:
+        refuse_below_use(customer, changes["limits"])
     return customer, adapters().customers.change(customer, **changes, updated_at=now())
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib.domain.panel import CustomerLimits
 from tests.api.conftest import Api
+from tests.api.test_services import deployed
 from tests.emulator import Panel
 
 
@@ -39,3 +40,20 @@ def test_a_customer_may_be_held_to_nothing_at_all(api: Api, panel: Panel) -> Non
     nothing: dict[str, Any] = {"services": 0, "cpu": 0, "memory_mb": 0}
 
     assert api.post("/customers", {"name": "New", "limits": nothing}).body["limits"] == nothing
+
+
+@pytest.mark.parametrize(("field", "has"), [("services", "1 services"), ("cpu", "1 cores"), ("memory_mb", "512 MB")])
+def test_a_limit_below_what_the_customer_has_is_refused_naming_both(
+    api: Api, panel: Panel, wanted: dict[str, Any], field: str, has: str
+) -> None:
+    deployed(api, panel, wanted)
+    path = f"/customers/{wanted['customer_id']}"
+    enough: dict[str, Any] = {"services": 1, "cpu": 1.0, "memory_mb": 512}
+    before = api.patch(path, {"limits": enough})
+
+    reply = api.patch(path, {"name": "Other", "limits": {field: 0}})
+
+    assert (before.status, reply.status) == (200, 422)
+    assert [detail["path"] for detail in reply.error["details"]] == [f"limits.{field}"]
+    assert f"has {has}" in reply.error["message"]
+    assert (api.get(path).body, api.get(path).headers["ETag"]) == (before.body, before.headers["ETag"])
