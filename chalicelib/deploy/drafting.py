@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
+from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits, refuse_too_large
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.panel import Caller
-from chalicelib.domain.placement import Amount
+from chalicelib.domain.placement import Amount, Need
 from chalicelib.domain.redaction import looks_secret
 from chalicelib.domain.service import (
     DeployMethod,
@@ -155,6 +155,7 @@ def draft_change(service: Service, change: Change) -> Draft:
         credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
     )
     drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    refuse_too_large(service.host_id, largest_of(drafted.plan))
     _refuse_below_use(drafted)
     more = larger(service.promised, drafted.need).minus(service.promised)
     hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
@@ -163,7 +164,7 @@ def draft_change(service: Service, change: Change) -> Draft:
 
 def placed(drafted: Draft) -> Draft:
     """The draft with a host that has room for it."""
-    place = find_place(drafted.need, drafted.wish)
+    place = find_place(Need(drafted.need, largest_of(drafted.plan)), drafted.wish)
     has_url = drafted.plan.routed is not None or drafted.service.repository is not None
     changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
@@ -225,6 +226,7 @@ def _to_come(source: Source) -> "compose.Plan":
         networks=(),
         cpu_millis=limits.cpu_millis,
         memory_mb=limits.memory_mb,
+        largest=compose.Largest(limits.cpu_millis, limits.memory_mb),
         warnings=(),
         variables_used=frozenset(),
     )
@@ -276,6 +278,11 @@ def amount_of(sized: "Release | compose.Plan") -> Amount:
     """What a release is promised of its host."""
     disk = adapters().settings.default_disk_mb
     return Amount(cpu_millis=sized.cpu_millis, memory_mb=sized.memory_mb, disk_mb=disk)
+
+
+def largest_of(plan: "compose.Plan") -> Amount:
+    """The most that one of its containers may take."""
+    return Amount(cpu_millis=plan.largest.cpu_millis, memory_mb=plan.largest.memory_mb)
 
 
 def larger(one: Amount, other: Amount) -> Amount:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import ValidationFailed
+from chalicelib.domain.errors import NoRoom, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Host
-from chalicelib.domain.placement import Amount, Candidate, Overcommit, capacity_of, choose
+from chalicelib.domain.placement import Amount, Candidate, Need, Overcommit, capacity_of, choose, too_small
 from chalicelib.domain.words import finding
 from chalicelib.store.services import Room
 from chalicelib.wiring import adapters
@@ -26,7 +26,7 @@ class Place:
     reason: str
 
 
-def find_place(need: Amount, wish: Wish) -> Place:
+def find_place(need: Need, wish: Wish) -> Place:
     """Raise `ValidationFailed` for a host that there is not, `Conflict` with each host's reason if none fits."""
     panel = adapters()
     hosts = panel.hosts.all()
@@ -38,6 +38,15 @@ def find_place(need: Amount, wish: Wish) -> Place:
     ]
     chosen, reason = choose(candidates, need, wish.labels or {}, wish.host_id)
     return Place(chosen.host.id, reason)
+
+
+def refuse_too_large(host_id: str, largest: Amount) -> None:
+    """Raise `NoRoom` if the host's machine cannot run a container of this size."""
+    host = adapters().hosts.get(host_id)
+    reason = too_small(host, largest)
+    if reason:
+        details = {"hosts": [{"host_id": host.id, "name": host.name, "reason": reason}]}
+        raise NoRoom(f"its host cannot run this: {host.name} {reason}", details)
 
 
 def room_for(host_id: str, customer_id: str) -> Room:

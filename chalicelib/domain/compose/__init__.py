@@ -13,7 +13,7 @@ from chalicelib.domain.compose.harden import hardened
 from chalicelib.domain.compose.interpolate import Interpolation, check_names, escaped
 from chalicelib.domain.compose.policy import judged
 from chalicelib.domain.compose.read import MOST_BYTES, read
-from chalicelib.domain.compose.release import Built, Defaults, Network, PublishedPort, Release, Routed
+from chalicelib.domain.compose.release import Built, Defaults, Largest, Network, PublishedPort, Release, Routed
 from chalicelib.domain.compose.resolved import judge
 
 
@@ -28,6 +28,7 @@ class Plan:
     networks: tuple[Network, ...]
     cpu_millis: int
     memory_mb: int
+    largest: Largest
     warnings: tuple[Finding, ...]
     variables_used: frozenset[str]
     builds: tuple[Built, ...] = ()
@@ -88,6 +89,7 @@ def plan(
         networks=result.networks,
         cpu_millis=result.cpu_millis,
         memory_mb=result.memory_mb,
+        largest=result.largest,
         warnings=tuple(verdict.warned),
         variables_used=frozenset(interpolation.used - {"COMPOSE_PROJECT_NAME"}),
         builds=result.builds,
@@ -112,6 +114,7 @@ __all__ = [
     "Built",
     "Defaults",
     "Finding",
+    "Largest",
     "Network",
     "Plan",
     "PublishedPort",
