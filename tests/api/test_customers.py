@@ -1,11 +1,14 @@
 """Customers: what they may have, what they have, and how both are changed."""
 
+import json
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chalicelib.domain.panel import CustomerLimits
 from tests.api.conftest import Api
+from tests.api.crowd import all_at_once, asking, gateway
 from tests.api.test_services import deployed
 from tests.emulator import Panel
 
@@ -57,3 +60,19 @@ def test_a_limit_below_what_the_customer_has_is_refused_naming_both(
     assert [detail["path"] for detail in reply.error["details"]] == [f"limits.{field}"]
     assert f"has {has}" in reply.error["message"]
     assert (api.get(path).body, api.get(path).headers["ETag"]) == (before.body, before.headers["ETag"])
+
+
+def test_over_a_limit_at_the_same_moment_is_told_as_one_after_the_other(panel: Panel, wanted: dict[str, Any]) -> None:
+    token, customer = panel.a_token(), panel.customers.get(wanted["customer_id"])
+    panel.customers.change(customer, limits=CustomerLimits(services=2))
+    requests = [asking("POST", "/services", token, {**wanted, "name": f"app-{n}"}) for n in range(6)]
+
+    with gateway() as panel_api:
+        answers = all_at_once([partial(panel_api.answer, asked) for asked in requests])
+
+    assert sorted(answer.status for answer in answers) == [201] * 2 + [422] * 4
+    refused = [json.loads(answer.body)["error"] for answer in answers if answer.status == 422]
+    assert {error["details"][0]["path"] for error in refused} == {"customer.limits.services"}
+    assert {error["message"] for error in refused} == {
+        "the customer may have 2 services, has 2 services, and this would add 1 services"
+    }
