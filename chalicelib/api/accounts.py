@@ -1,5 +1,6 @@
 """/customers and /tokens: who owns services, and who may call."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,7 +11,7 @@ from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
-from chalicelib.deploy.placing import refuse_below_use
+from chalicelib.deploy.placing import promised_to, refuse_below_use
 from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Changed, Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
@@ -77,7 +78,7 @@ def list_customers(request: Request) -> views.CustomerPage:
     wanted = request.parameters(Paged)
     customers = [customer for customer in adapters().customers.all() if request.caller.may_see(customer.id)]
     customers.sort(key=lambda customer: customer.created_at)
-    shown = [_customer_view(customer) for customer in wanted.of(customers)]
+    shown = _customer_views(wanted.of(customers))
     return views.CustomerPage(data=shown, total=len(customers), page=wanted.page, per_page=wanted.per_page)
 
 
@@ -101,9 +102,7 @@ def create_customer(request: Request) -> Answer:
         updated_at=moment,
     )
     adapters().customers.add(customer)
-    return Answer(
-        _customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)}
-    )
+    return Answer(_shown(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)})
 
 
 @routes.on("GET", "/customers/{customer_id}", answers={200: Says(views.Customer, ("ETag",))})
@@ -111,7 +110,7 @@ def get_customer(request: Request, customer_id: str) -> Answer:
     """One customer."""
     must_see(request.caller, customer_id, "customer")
     customer = adapters().customers.get(customer_id)
-    return Answer(_customer_view(customer), headers=etag(customer.version))
+    return Answer(_shown(customer), headers=etag(customer.version))
 
 
 @routes.on(
@@ -127,7 +126,7 @@ def change_customer(request: Request, customer_id: str) -> Answer:
     before, after = _changed(request, customer_id)
     if after.status != before.status:
         enforce_suspensions()
-    return Answer(_customer_view(after), headers=etag(after.version))
+    return Answer(_shown(after), headers=etag(after.version))
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin", conditional=True, answers={204: Says(None)})
@@ -236,7 +235,17 @@ def _may_be_bound(wanted: CreateToken) -> None:
         ) from None
 
 
-def _customer_view(customer: Customer) -> views.Customer:
+def _customer_views(customers: Sequence[Customer]) -> list[views.Customer]:
+    """With what each has: one read for all."""
+    promised = promised_to([customer.id for customer in customers])
+    return [_customer_view(customer, promised[customer.id]) for customer in customers]
+
+
+def _shown(customer: Customer) -> views.Customer:
+    return _customer_views([customer])[0]
+
+
+def _customer_view(customer: Customer, promised: Mapping[str, int]) -> views.Customer:
     limits = customer.limits
     return views.Customer(
         id=customer.id,
@@ -247,6 +256,9 @@ def _customer_view(customer: Customer) -> views.Customer:
             services=limits.services,
             cpu=None if limits.cpu_millis is None else limits.cpu_millis / 1000,
             memory_mb=limits.memory_mb,
+        ),
+        usage=views.CustomerUsage(
+            services=promised["services"], cpu=promised["cpu_millis"] / 1000, memory_mb=promised["memory_mb"]
         ),
         created_at=customer.created_at,
         updated_at=customer.updated_at,

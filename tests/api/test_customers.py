@@ -76,3 +76,14 @@ def test_over_a_limit_at_the_same_moment_is_told_as_one_after_the_other(panel: P
     assert {error["message"] for error in refused} == {
         "the customer may have 2 services, has 2 services, and this would add 1 services"
     }
+
+
+def test_customers_show_what_they_have_beside_what_they_may(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    for name in ("one", "two"):
+        deployed(api, panel, wanted, name=name, limits={"cpu": 0.25, "memory_mb": 100})
+    without = api.post("/customers", {"name": "Empty"}).body
+    has = {"services": 2, "cpu": 0.5, "memory_mb": 200}
+
+    assert without["usage"] == {"services": 0, "cpu": 0.0, "memory_mb": 0}
+    assert api.get(f"/customers/{wanted['customer_id']}").body["usage"] == has
+    assert [customer["usage"] for customer in api.get("/customers").body["data"]] == [has, without["usage"]]
