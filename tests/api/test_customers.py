@@ -87,3 +87,17 @@ def test_customers_show_what_they_have_beside_what_they_may(api: Api, panel: Pan
     assert without["usage"] == {"services": 0, "cpu": 0.0, "memory_mb": 0}
     assert api.get(f"/customers/{wanted['customer_id']}").body["usage"] == has
     assert [customer["usage"] for customer in api.get("/customers").body["data"]] == [has, without["usage"]]
+
+
+@pytest.mark.parametrize("name", ["Ac\0me", "Ac\nme", "Ac\u202eme"])
+def test_a_name_that_would_not_be_shown_as_it_is_written_is_refused(api: Api, panel: Panel, name: str) -> None:
+    path = limited(panel)
+
+    replies = [
+        api.post("/customers", {"name": name}),
+        api.patch(path, {"name": name}),
+        api.post("/tokens", {"name": name, "role": "viewer"}),
+    ]
+
+    assert [(reply.status, reply.error["details"][0]["path"]) for reply in replies] == [(422, "name")] * 3
+    assert all("control characters" in reply.error["message"] for reply in replies)
