@@ -31,6 +31,9 @@ from chalicelib.wiring import adapters
 if TYPE_CHECKING:
     from chalicelib.domain import compose
 
+# What callers call a limit.
+_FIELDS = {"cpu_millis": "cpu", "memory_mb": "memory_mb"}
+
 
 @dataclass(frozen=True)
 class NewService:
@@ -126,6 +129,8 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         credentials=wanted.credentials,
     )
     drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
+    if wanted.template:
+        _refuse_below_needs(wanted.template, wanted.limits, drafted.plan)
     _refuse_taken_name(wanted.name)
     hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
     return placed(drafted)
@@ -155,6 +160,8 @@ def draft_change(service: Service, change: Change) -> Draft:
         credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
     )
     drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    if change.limits not in (None, service.limits) and (template := _template_of(service)):
+        _refuse_below_needs(template, source.limits, drafted.plan)
     refuse_too_large(service.host_id, largest_of(drafted.plan))
     _refuse_below_use(drafted)
     more = larger(service.promised, drafted.need).minus(service.promised)
@@ -189,7 +196,7 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
     # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
     from chalicelib.domain import compose  # noqa: PLC0415
 
-    return compose.plan(
+    planned = compose.plan(
         source.compose,
         source.variables,
         service_id=service.id,
@@ -198,6 +205,21 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
         defaults=defaults_of(source),
         expose=(service.expose_service, service.expose_port) if service.expose_port else None,
     )
+    return telling_unused_limits(planned, source.limits)
+
+
+def telling_unused_limits(plan: "compose.Plan", limits: Limits) -> "compose.Plan":
+    """The plan with a warning for each limit that is asked for and that no container takes."""
+    from chalicelib.domain import compose  # noqa: PLC0415 - as above
+
+    unused = tuple(
+        compose.Finding(
+            f"limits.{_FIELDS[name]}", "not-applied", "the text gives every container a limit of its own, which stands"
+        )
+        for name, limit in limits.model_dump().items()
+        if limit is not None and name not in plan.defaulted
+    )
+    return replace(plan, warnings=(*plan.warnings, *unused))
 
 
 def defaults_of(source: Source) -> "compose.Defaults":
@@ -227,6 +249,8 @@ def _to_come(source: Source) -> "compose.Plan":
         cpu_millis=limits.cpu_millis,
         memory_mb=limits.memory_mb,
         largest=compose.Largest(limits.cpu_millis, limits.memory_mb),
+        containers=1,
+        defaulted=frozenset(Limits.model_fields),
         warnings=(),
         variables_used=frozenset(),
     )
@@ -272,6 +296,22 @@ def _refuse_below_use(drafted: Draft) -> None:
     if limit < service.promised.memory_mb and seen and (seen.memory_usage_mb or 0) > limit:
         message = f"the service uses {seen.memory_usage_mb} MB of memory now, which {limit} MB would not hold"
         raise ValidationFailed(message, [finding("limits.memory_mb", "below-use", message)])
+
+
+def _refuse_below_needs(template: Template, limits: Limits, plan: "compose.Plan") -> None:
+    """A limit below what the template says it needs, whether its containers would take it or have their own."""
+    least = template.min_resources
+    needs = {"cpu_millis": round(least.cpu * 1000), "memory_mb": least.memory_mb}
+    comes_to = {"cpu_millis": plan.cpu_millis, "memory_mb": plan.memory_mb}
+    below = []
+    for name, limit in limits.model_dump().items():
+        total = comes_to[name] if name in plan.defaulted else (limit or 0) * plan.containers
+        if limit is not None and total < needs[name]:
+            per, unit = (1000, "cores") if name == "cpu_millis" else (1, "MB of memory")
+            message = f"the template needs {needs[name] / per:g} {unit}, and this would come to {total / per:g}"
+            below.append(finding(f"limits.{_FIELDS[name]}", "below-needs", message))
+    if below:
+        raise ValidationFailed(below[0]["message"], below)
 
 
 def amount_of(sized: "Release | compose.Plan") -> Amount:

@@ -235,7 +235,7 @@ def _judged(
     service: Service, release: Release, made_of: Source, plan: BuildPlan, text: str, built: str
 ) -> compose.Plan:
     """By the policy that holds for anybody's compose text; that it may build from its repository is all it may more."""
-    return compose.plan(
+    planned = compose.plan(
         text,
         made_of.variables,
         service_id=service.id,
@@ -245,6 +245,7 @@ def _judged(
         expose=(planning.SERVICE, plan.port) if plan.kind != "compose" and plan.port else None,
         repository=compose.Repository(folder=_repository(made_of).path, image=built),
     )
+    return drafting.telling_unused_limits(planned, made_of.limits)
 
 
 def _build(work: Work, one: compose.Built, plan: BuildPlan, tree: Tree) -> Build:

@@ -19,7 +19,10 @@ from chalicelib.domain.compose.resolved import judge
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run. `document` is written to the host as JSON; the rest is what Slipway must know of it."""
+    """What will run. `document` is written to the host as JSON; the rest is what Slipway must know of it.
+
+    `defaulted` names the limits of `Defaults` that some container takes, because its author gave it none.
+    """
 
     document: dict[str, Any]
     images: tuple[str, ...]
@@ -29,6 +32,8 @@ class Plan:
     cpu_millis: int
     memory_mb: int
     largest: Largest
+    containers: int
+    defaulted: frozenset[str]
     warnings: tuple[Finding, ...]
     variables_used: frozenset[str]
     builds: tuple[Built, ...] = ()
@@ -90,6 +95,8 @@ def plan(
         cpu_millis=result.cpu_millis,
         memory_mb=result.memory_mb,
         largest=result.largest,
+        containers=result.containers,
+        defaulted=result.defaulted,
         warnings=tuple(verdict.warned),
         variables_used=frozenset(interpolation.used - {"COMPOSE_PROJECT_NAME"}),
         builds=result.builds,

@@ -41,6 +41,8 @@ class Hardened:
     cpu_millis: int
     memory_mb: int
     largest: Largest
+    containers: int
+    defaulted: frozenset[str]
     builds: tuple[Built, ...] = ()
 
 
@@ -61,6 +63,8 @@ def hardened(project: Project, release: Release, variables: Interpolation, verdi
             cpu_millis=max(map(_cpu_millis, services.values()), default=0),
             memory_mb=max(map(_memory_mb, services.values()), default=0),
         ),
+        containers=sum(map(replicas, services.values())),
+        defaulted=_defaulted(project),
         builds=tuple(
             _built(name, service["build"], release, variables)
             for name, service in project.services.items()
@@ -151,6 +155,17 @@ def _limited(name: str, service: dict[str, Any], release: Release, verdict: Verd
         resources["reservations"] = {"memory": str(min(int(reservations["memory"]), int(filled["memory"])))}
     shown = {"replicas": count["replicas"]} if count.get("replicas", 1) != 1 else {}
     return {"deploy": shown | {"resources": resources}}
+
+
+def _defaulted(project: Project) -> frozenset[str]:
+    """Which of the release's limits some container takes, because its author gave it none."""
+    ways = (("cpu_millis", "cpus", "cpus"), ("memory_mb", "mem_limit", "memory"))
+    return frozenset(
+        limit
+        for limit, key, other in ways
+        for service in project.services.values()
+        if key not in service and other not in service.get("deploy", {}).get("resources", {}).get("limits", {})
+    )
 
 
 _SAID_TWICE = (
