@@ -1,8 +1,9 @@
 """/customers and /tokens: who owns services, and who may call."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from chalicelib.api import views
 from chalicelib.api.auth import forget, must_see
@@ -10,28 +11,44 @@ from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
+from chalicelib.deploy.placing import promised_to, refuse_below_use
 from chalicelib.deploy.upkeep import enforce_suspensions
-from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
+from chalicelib.domain.errors import Changed, Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
+from chalicelib.domain.service import LEAST_CPU
 from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
 from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
 
+_ATTEMPTS = 10  # of a change that others come before
+
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 
 
+def _holds_a_container(cpu: float) -> float:
+    if 0 < cpu < LEAST_CPU:
+        raise ValueError(f"must be 0 or at least {LEAST_CPU}, the least that a container can have")
+    return cpu
+
+
 class WantedCustomerLimits(WireIn):
-    """What the customer may have in all; what is left out or null is not limited."""
+    """What the customer may have in all; null: not limited. One that is left out stays as it is."""
 
     services: int | None = Field(default=None, ge=0, le=1_000_000)
-    cpu: float | None = Field(default=None, ge=0, le=1_000_000)
+    cpu: Annotated[float, AfterValidator(_holds_a_container)] | None = Field(default=None, ge=0, le=1_000_000)
     memory_mb: int | None = Field(default=None, ge=0, le=1_000_000_000_000)
 
-    def to_limits(self) -> CustomerLimits:
-        cpu_millis = None if self.cpu is None else round(self.cpu * 1000)
-        return CustomerLimits(services=self.services, cpu_millis=cpu_millis, memory_mb=self.memory_mb)
+    def over(self, limits: CustomerLimits) -> CustomerLimits:
+        """The limits with those that are named here in their place."""
+        wanted = {
+            "services": self.services,
+            "cpu_millis": None if self.cpu is None else round(self.cpu * 1000),
+            "memory_mb": self.memory_mb,
+        }
+        named = {"cpu_millis" if field == "cpu" else field for field in self.model_fields_set}
+        return limits.model_copy(update={field: wanted[field] for field in named})
 
 
 class CreateCustomer(WireIn):
@@ -61,7 +78,7 @@ def list_customers(request: Request) -> views.CustomerPage:
     wanted = request.parameters(Paged)
     customers = [customer for customer in adapters().customers.all() if request.caller.may_see(customer.id)]
     customers.sort(key=lambda customer: customer.created_at)
-    shown = [_customer_view(customer) for customer in wanted.of(customers)]
+    shown = _customer_views(wanted.of(customers))
     return views.CustomerPage(data=shown, total=len(customers), page=wanted.page, per_page=wanted.per_page)
 
 
@@ -80,14 +97,12 @@ def create_customer(request: Request) -> Answer:
         id=new_id("cust"),
         name=wanted.name,
         email=wanted.email,
-        limits=wanted.limits.to_limits(),
+        limits=wanted.limits.over(CustomerLimits()),
         created_at=moment,
         updated_at=moment,
     )
     adapters().customers.add(customer)
-    return Answer(
-        _customer_view(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)}
-    )
+    return Answer(_shown(customer), 201, {"Location": f"/api/customers/{customer.id}", **etag(customer.version)})
 
 
 @routes.on("GET", "/customers/{customer_id}", answers={200: Says(views.Customer, ("ETag",))})
@@ -95,7 +110,7 @@ def get_customer(request: Request, customer_id: str) -> Answer:
     """One customer."""
     must_see(request.caller, customer_id, "customer")
     customer = adapters().customers.get(customer_id)
-    return Answer(_customer_view(customer), headers=etag(customer.version))
+    return Answer(_shown(customer), headers=etag(customer.version))
 
 
 @routes.on(
@@ -108,20 +123,10 @@ def get_customer(request: Request, customer_id: str) -> Answer:
 )
 def change_customer(request: Request, customer_id: str) -> Answer:
     """Change a customer. The services of one that is suspended are stopped, and start again when it is active."""
-    customer = adapters().customers.get(customer_id)
-    request.must_match(customer.version)
-    wanted = request.body(ChangeCustomer)
-    changes = wanted.model_dump(exclude_unset=True)
-    if "limits" in changes:
-        changes["limits"] = (wanted.limits or WantedCustomerLimits()).to_limits()
-    if changes.get("name", "") is None or changes.get("status", "") is None:
-        raise ValidationFailed(
-            "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
-        )
-    changed = adapters().customers.change(customer, **changes, updated_at=now())
-    if changed.status != customer.status:
+    before, after = _changed(request, customer_id)
+    if after.status != before.status:
         enforce_suspensions()
-    return Answer(_customer_view(changed), headers=etag(changed.version))
+    return Answer(_shown(after), headers=etag(after.version))
 
 
 @routes.on("DELETE", "/customers/{customer_id}", role="admin", conditional=True, answers={204: Says(None)})
@@ -187,6 +192,35 @@ def revoke_token(request: Request, token_id: str) -> Answer:
     return Answer(None, 204)
 
 
+def _changed(request: Request, customer_id: str) -> tuple[Customer, Customer]:
+    """The customer as it was and as it is now. Fields merge, so whoever names no version lost to nobody: once more."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _changed_as_read(request, customer_id)
+        except Changed:
+            if request.names_version:
+                raise
+    return _changed_as_read(request, customer_id)
+
+
+def _changed_as_read(request: Request, customer_id: str) -> tuple[Customer, Customer]:
+    customer = adapters().customers.get(customer_id)
+    request.must_match(customer.version)
+    wanted = request.body(ChangeCustomer)
+    changes = wanted.model_dump(exclude_unset=True)
+    if "limits" in changes:
+        changes["limits"] = wanted.limits.over(customer.limits) if wanted.limits else CustomerLimits()
+    if changes.get("name", "") is None or changes.get("status", "") is None:
+        raise ValidationFailed(
+            "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]
+        )
+    if customer.model_copy(update=changes) == customer:
+        return customer, customer
+    if "limits" in changes:
+        refuse_below_use(customer, changes["limits"])
+    return customer, adapters().customers.change(customer, **changes, updated_at=now())
+
+
 def _may_be_bound(wanted: CreateToken) -> None:
     if wanted.customer_id is None:
         return
@@ -201,7 +235,17 @@ def _may_be_bound(wanted: CreateToken) -> None:
         ) from None
 
 
-def _customer_view(customer: Customer) -> views.Customer:
+def _customer_views(customers: Sequence[Customer]) -> list[views.Customer]:
+    """With what each has: one read for all."""
+    promised = promised_to([customer.id for customer in customers])
+    return [_customer_view(customer, promised[customer.id]) for customer in customers]
+
+
+def _shown(customer: Customer) -> views.Customer:
+    return _customer_views([customer])[0]
+
+
+def _customer_view(customer: Customer, promised: Mapping[str, int]) -> views.Customer:
     limits = customer.limits
     return views.Customer(
         id=customer.id,
@@ -212,6 +256,9 @@ def _customer_view(customer: Customer) -> views.Customer:
             services=limits.services,
             cpu=None if limits.cpu_millis is None else limits.cpu_millis / 1000,
             memory_mb=limits.memory_mb,
+        ),
+        usage=views.CustomerUsage(
+            services=promised["services"], cpu=promised["cpu_millis"] / 1000, memory_mb=promised["memory_mb"]
         ),
         created_at=customer.created_at,
         updated_at=customer.updated_at,

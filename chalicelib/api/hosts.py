@@ -313,6 +313,8 @@ def _refuse_taken_name(name: str) -> None:
 def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
+    if host.draining == draining:
+        return _shown(host)
     return _shown(adapters().hosts.change(host, draining=draining, updated_at=now()))
 
 

@@ -115,6 +115,11 @@ class Request:
         """Raise `PreconditionFailed` if the caller wants another version changed than this, the one that was read."""
         versions.must_match(self.if_match, version)
 
+    @property
+    def names_version(self) -> bool:
+        """Whether the caller wants one version changed and no other."""
+        return self.if_match is not None and self.if_match.strip() != "*"
+
     def body(self, model: type[Wire]) -> Wire:
         """The body as `model`. Raise `InvalidRequest` if it is not JSON, `ValidationFailed` naming each wrong field."""
         if self.content_type.split(";")[0].strip().lower() != "application/json":
@@ -237,7 +242,7 @@ class _Call:
             result = self._view(asked)
         except Changed:
             # It had the version that was named when it was read, and no more when it was to be written.
-            if asked.if_match is None or asked.if_match.strip() == "*":
+            if not asked.names_version:
                 raise
             raise versions.stale() from None
         return _reply(result if isinstance(result, Answer) else Answer(result))

@@ -10,7 +10,7 @@ from chalicelib.api.http import Answer, Request, Routes, WireIn
 from chalicelib.api.pages import Paged
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.registry import Registry, id_of, parse_registry
-from chalicelib.domain.words import finding, now
+from chalicelib.domain.words import NO_CONTROLS, finding, now
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -25,7 +25,8 @@ class CreateRegistry(WireIn):
     registry: Annotated[str, Field(max_length=255), AfterValidator(parse_registry)]
     # HTTP's basic authentication ends a name at its first colon.
     username: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^:\x00-\x1f\x7f]+$")]
-    password: Annotated[str, Field(min_length=1, max_length=16_384)]  # some clouds' are tokens of several KB
+    # Some clouds' are tokens of several KB. A control character (RFC 7617 has none) is a slip: a file's last newline.
+    password: Annotated[str, Field(min_length=1, max_length=16_384, pattern=NO_CONTROLS)]
 
 
 @routes.on("GET", "/registries", role="admin", query=ListRegistries, answers={200: views.RegistryPage})

@@ -494,12 +494,21 @@ class CustomerLimits(TypedDict):
     memory_mb: int | None
 
 
+class CustomerUsage(TypedDict):
+    """What its services were promised together, and how many they are: what `limits` are held against."""
+
+    services: int
+    cpu: float
+    memory_mb: int
+
+
 class Customer(TypedDict):
     id: str
     name: str
     email: str | None
     status: Literal["active", "suspended"]
     limits: CustomerLimits
+    usage: CustomerUsage
     created_at: Time
     updated_at: Time
 

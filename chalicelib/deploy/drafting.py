@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
+from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits, refuse_too_large
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.panel import Caller
-from chalicelib.domain.placement import Amount
+from chalicelib.domain.placement import Amount, Need
 from chalicelib.domain.redaction import looks_secret
 from chalicelib.domain.service import (
     DeployMethod,
@@ -30,6 +30,9 @@ from chalicelib.wiring import adapters
 
 if TYPE_CHECKING:
     from chalicelib.domain import compose
+
+# What callers call a limit.
+_FIELDS = {"cpu_millis": "cpu", "memory_mb": "memory_mb"}
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         credentials=wanted.credentials,
     )
     drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
+    if wanted.template:
+        _refuse_below_needs(wanted.template, wanted.limits, drafted.plan)
     _refuse_taken_name(wanted.name)
     hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
     return placed(drafted)
@@ -155,6 +160,9 @@ def draft_change(service: Service, change: Change) -> Draft:
         credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
     )
     drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    if change.limits not in (None, service.limits) and (template := _template_of(service)):
+        _refuse_below_needs(template, source.limits, drafted.plan)
+    refuse_too_large(service.host_id, largest_of(drafted.plan))
     _refuse_below_use(drafted)
     more = larger(service.promised, drafted.need).minus(service.promised)
     hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
@@ -163,7 +171,7 @@ def draft_change(service: Service, change: Change) -> Draft:
 
 def placed(drafted: Draft) -> Draft:
     """The draft with a host that has room for it."""
-    place = find_place(drafted.need, drafted.wish)
+    place = find_place(Need(drafted.need, largest_of(drafted.plan)), drafted.wish)
     has_url = drafted.plan.routed is not None or drafted.service.repository is not None
     changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
@@ -188,7 +196,7 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
     # Imported here: most requests read, and a cold start should not pay 20 ms for a policy and a YAML parser.
     from chalicelib.domain import compose  # noqa: PLC0415
 
-    return compose.plan(
+    planned = compose.plan(
         source.compose,
         source.variables,
         service_id=service.id,
@@ -197,6 +205,21 @@ def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
         defaults=defaults_of(source),
         expose=(service.expose_service, service.expose_port) if service.expose_port else None,
     )
+    return telling_unused_limits(planned, source.limits)
+
+
+def telling_unused_limits(plan: "compose.Plan", limits: Limits) -> "compose.Plan":
+    """The plan with a warning for each limit that is asked for and that no container takes."""
+    from chalicelib.domain import compose  # noqa: PLC0415 - as above
+
+    unused = tuple(
+        compose.Finding(
+            f"limits.{_FIELDS[name]}", "not-applied", "the text gives every container a limit of its own, which stands"
+        )
+        for name, limit in limits.model_dump().items()
+        if limit is not None and name not in plan.defaulted
+    )
+    return replace(plan, warnings=(*plan.warnings, *unused))
 
 
 def defaults_of(source: Source) -> "compose.Defaults":
@@ -225,6 +248,9 @@ def _to_come(source: Source) -> "compose.Plan":
         networks=(),
         cpu_millis=limits.cpu_millis,
         memory_mb=limits.memory_mb,
+        largest=compose.Largest(limits.cpu_millis, limits.memory_mb),
+        containers=1,
+        defaulted=frozenset(Limits.model_fields),
         warnings=(),
         variables_used=frozenset(),
     )
@@ -272,10 +298,31 @@ def _refuse_below_use(drafted: Draft) -> None:
         raise ValidationFailed(message, [finding("limits.memory_mb", "below-use", message)])
 
 
+def _refuse_below_needs(template: Template, limits: Limits, plan: "compose.Plan") -> None:
+    """A limit below what the template says it needs, whether its containers would take it or have their own."""
+    least = template.min_resources
+    needs = {"cpu_millis": round(least.cpu * 1000), "memory_mb": least.memory_mb}
+    comes_to = {"cpu_millis": plan.cpu_millis, "memory_mb": plan.memory_mb}
+    below = []
+    for name, limit in limits.model_dump().items():
+        total = comes_to[name] if name in plan.defaulted else (limit or 0) * plan.containers
+        if limit is not None and total < needs[name]:
+            per, unit = (1000, "cores") if name == "cpu_millis" else (1, "MB of memory")
+            message = f"the template needs {needs[name] / per:g} {unit}, and this would come to {total / per:g}"
+            below.append(finding(f"limits.{_FIELDS[name]}", "below-needs", message))
+    if below:
+        raise ValidationFailed(below[0]["message"], below)
+
+
 def amount_of(sized: "Release | compose.Plan") -> Amount:
     """What a release is promised of its host."""
     disk = adapters().settings.default_disk_mb
     return Amount(cpu_millis=sized.cpu_millis, memory_mb=sized.memory_mb, disk_mb=disk)
+
+
+def largest_of(plan: "compose.Plan") -> Amount:
+    """The most that one of its containers may take."""
+    return Amount(cpu_millis=plan.largest.cpu_millis, memory_mb=plan.largest.memory_mb)
 
 
 def larger(one: Amount, other: Amount) -> Amount:

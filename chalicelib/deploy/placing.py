@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import ValidationFailed
-from chalicelib.domain.panel import Customer, Host
-from chalicelib.domain.placement import Amount, Candidate, Overcommit, capacity_of, choose
+from chalicelib.domain.errors import NoRoom, ValidationFailed
+from chalicelib.domain.panel import Customer, CustomerLimits, Host
+from chalicelib.domain.placement import Amount, Candidate, Need, Overcommit, capacity_of, choose, too_small
 from chalicelib.domain.words import finding
 from chalicelib.store.services import Room
 from chalicelib.wiring import adapters
@@ -26,7 +26,7 @@ class Place:
     reason: str
 
 
-def find_place(need: Amount, wish: Wish) -> Place:
+def find_place(need: Need, wish: Wish) -> Place:
     """Raise `ValidationFailed` for a host that there is not, `Conflict` with each host's reason if none fits."""
     panel = adapters()
     hosts = panel.hosts.all()
@@ -40,6 +40,15 @@ def find_place(need: Amount, wish: Wish) -> Place:
     return Place(chosen.host.id, reason)
 
 
+def refuse_too_large(host_id: str, largest: Amount) -> None:
+    """Raise `NoRoom` if the host's machine cannot run a container of this size."""
+    host = adapters().hosts.get(host_id)
+    reason = too_small(host, largest)
+    if reason:
+        details = {"hosts": [{"host_id": host.id, "name": host.name, "reason": reason}]}
+        raise NoRoom(f"its host cannot run this: {host.name} {reason}", details)
+
+
 def room_for(host_id: str, customer_id: str) -> Room:
     """What may be promised of a host and to a customer; the write that promises holds it against what was."""
     host = adapters().hosts.get(host_id)
@@ -48,20 +57,49 @@ def room_for(host_id: str, customer_id: str) -> Room:
 
 def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:
     """Raise `ValidationFailed`, naming each limit of the customer that this would pass."""
-    used = adapters().promises.of([customer.id])[customer.id]
+    used = promised_to([customer.id])[customer.id]
     wanted = {"cpu_millis": more.cpu_millis, "memory_mb": more.memory_mb, "services": services}
-    words = {"cpu_millis": "thousandths of a core", "memory_mb": "MB of memory", "services": "services"}
     passed = [
         finding(
             f"customer.limits.{field.removesuffix('_millis')}",
             "customer-limit",
-            f"the customer may have {limit} {words[field]}, has {used[field]}, and this would add {wanted[field]}",
+            f"the customer may have {_said(field, limit)}, has {_said(field, used[field])}, "
+            f"and this would add {_said(field, wanted[field])}",
         )
         for field, limit in customer.limits.model_dump().items()
         if limit is not None and wanted[field] > 0 and used[field] + wanted[field] > limit
     ]
     if passed:
         raise ValidationFailed(passed[0]["message"], passed)
+
+
+def refuse_below_use(customer: Customer, limits: CustomerLimits) -> None:
+    """Raise `ValidationFailed`, naming each limit that would be new and below what the customer has by now."""
+    before = customer.limits.model_dump()
+    changed = {field: limit for field, limit in limits.model_dump().items() if limit not in (None, before[field])}
+    if not changed:
+        return
+    used = promised_to([customer.id])[customer.id]
+    below = [
+        finding(
+            f"limits.{field.removesuffix('_millis')}",
+            "below-use",
+            f"the customer has {_said(field, used[field])} by now, which {_said(field, limit)} would not hold",
+        )
+        for field, limit in changed.items()
+        if limit < used[field]
+    ]
+    if below:
+        raise ValidationFailed(below[0]["message"], below)
+
+
+def promised_to(customer_ids: list[str]) -> dict[str, dict[str, int]]:
+    """What each customer has of its limits, by their names: the sums of its services, and how many they are."""
+    promised = adapters().promises.of(customer_ids)
+    return {
+        customer_id: {field: amounts[field] for field in CustomerLimits.model_fields}
+        for customer_id, amounts in promised.items()
+    }
 
 
 def capacity_view(host: Host) -> dict[str, Any]:
@@ -84,3 +122,10 @@ def capacity_view(host: Host) -> dict[str, Any]:
 def _overcommit() -> Overcommit:
     settings = adapters().settings
     return Overcommit(settings.cpu_overcommit_percent, settings.memory_overcommit_percent)
+
+
+def _said(field: str, amount: int) -> str:
+    """An amount of a customer's limit, in the unit that callers give it in."""
+    if field == "cpu_millis":
+        return f"{amount / 1000:g} cores"
+    return f"{amount} MB of memory" if field == "memory_mb" else f"{amount} services"

@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.commands import kit
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import closed_to, has_pulled, logins_for, will_pull
-from chalicelib.deploy.placing import hold_to_limits, room_for
+from chalicelib.deploy.placing import hold_to_limits, refuse_too_large, room_for
 from chalicelib.deploy.work import WAIT_SECONDS, Work
 from chalicelib.domain import compose, dockerfile, planning
 from chalicelib.domain.errors import (
@@ -171,6 +171,7 @@ def settle(work: Work, plan: BuildPlan, tree: Tree, because: str = "") -> None:
         built = running.built
         planned = _judged(service, release, made_of, plan, text, built)
         builds = [one.model_copy(update={"tag": new.tag}) for one, new in zip(builds, planned.builds, strict=True)]
+    refuse_too_large(service.host_id, drafting.largest_of(planned))
     if running:
         planned = planned.keeping_unchanged(work.source(running.number).document)
     _store(
@@ -234,7 +235,7 @@ def _judged(
     service: Service, release: Release, made_of: Source, plan: BuildPlan, text: str, built: str
 ) -> compose.Plan:
     """By the policy that holds for anybody's compose text; that it may build from its repository is all it may more."""
-    return compose.plan(
+    planned = compose.plan(
         text,
         made_of.variables,
         service_id=service.id,
@@ -244,6 +245,7 @@ def _judged(
         expose=(planning.SERVICE, plan.port) if plan.kind != "compose" and plan.port else None,
         repository=compose.Repository(folder=_repository(made_of).path, image=built),
     )
+    return drafting.telling_unused_limits(planned, made_of.limits)
 
 
 def _build(work: Work, one: compose.Built, plan: BuildPlan, tree: Tree) -> Build:

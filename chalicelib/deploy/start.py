@@ -6,15 +6,18 @@ the reaper tells it again: an answer of 201 is a promise that is kept.
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.deploy import drafting
 from chalicelib.deploy.placing import hold_to_limits, room_for
-from chalicelib.domain.errors import Conflict, NoRoom, Unavailable, ValidationFailed
+from chalicelib.domain.errors import Conflict, NoRoom, OverLimit, Unavailable, ValidationFailed
 from chalicelib.domain.job import Job, Kind
 from chalicelib.domain.panel import Caller
+from chalicelib.domain.placement import Amount
 from chalicelib.domain.service import (
     Event,
     NetworkPlan,
@@ -69,6 +72,9 @@ def _create(drafted: drafting.Draft, kind: Kind, caller: Caller) -> tuple[Servic
         except NoRoom:  # each turn finds the counters higher, and ends when no host fits
             drafted = drafting.placed(drafted)
             continue
+        except OverLimit:  # the same: it ends by naming the limit, unless something was given back meanwhile
+            hold_to_limits(adapters().customers.get(service.customer_id), drafted.need, 1)
+            continue
         _tell(job)
         return service, job
 
@@ -110,14 +116,15 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
     promised = drafting.larger(service.promised, drafting.amount_of(panel.services.release(service.id, wanted)))
     hold_to_limits(panel.customers.get(service.customer_id), promised.minus(service.promised), 0)
     job = _job(service, "rollback", caller, release=wanted)
-    panel.services.begin(
-        service,
-        job,
-        (event_of("deploy", "started", f"Rolling back to release {wanted}", job),),
-        room=room_for(service.host_id, service.customer_id),
-        promised=promised,
-        status="deploying",
-    )
+    with _naming_the_limit(service, promised):
+        panel.services.begin(
+            service,
+            job,
+            (event_of("deploy", "started", f"Rolling back to release {wanted}", job),),
+            room=room_for(service.host_id, service.customer_id),
+            promised=promised,
+            status="deploying",
+        )
     _tell(job)
     return job
 
@@ -133,19 +140,30 @@ def _begin_release(
     service, number = drafted.service, drafted.service.last_release + 1
     promised = drafting.larger(service.promised, drafted.need)
     job = _job(service, kind, caller, release=number, **fields)
-    adapters().services.begin(
-        service,
-        job,
-        (event_of("deploy", "started", message, job),),
-        (_release(drafted, job, number), drafting.sealed_source(drafted.source, service.id)),
-        room=room_for(service.host_id, service.customer_id),
-        once=once,
-        promised=promised,
-        status="deploying",
-        last_release=number,
-    )
+    with _naming_the_limit(service, promised):
+        adapters().services.begin(
+            service,
+            job,
+            (event_of("deploy", "started", message, job),),
+            (_release(drafted, job, number), drafting.sealed_source(drafted.source, service.id)),
+            room=room_for(service.host_id, service.customer_id),
+            once=once,
+            promised=promised,
+            status="deploying",
+            last_release=number,
+        )
     _tell(job)
     return job
+
+
+@contextmanager
+def _naming_the_limit(service: Service, promised: Amount) -> Iterator[None]:
+    """Have a limit that was reached meanwhile told as one that was reached before."""
+    try:
+        yield
+    except OverLimit:
+        hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
+        raise
 
 
 def remove(service: Service, caller: Caller) -> Job:

@@ -70,6 +70,10 @@ class NoRoom(Conflict):
     """What was promised meanwhile leaves no room on the host. Another may have it."""
 
 
+class OverLimit(Conflict):
+    """What the customer got meanwhile leaves no room within its limits."""
+
+
 class TooLarge(SlipwayError):
     """The body is over the limit."""
 

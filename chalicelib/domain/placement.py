@@ -1,7 +1,8 @@
 """Where a service goes: the host with the most memory left among those that it fits on, and why not the others.
 
 What is compared is what was promised (the limits of the services on a host), not what is used at this instant: a
-promise must hold when all use it at once. Cores may be promised several times over, memory and disk may not.
+promise must hold when all use it at once. Cores may be promised several times over, memory and disk may not. To one
+container nothing is promised that the machine does not have: Docker would not start it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,8 +61,16 @@ def capacity_of(host: Host, overcommit: Overcommit) -> Amount | None:
     )
 
 
+@dataclass(frozen=True)
+class Need:
+    """What a service is to be promised: in all, and at most to one of its containers."""
+
+    total: Amount
+    largest: Amount
+
+
 def choose(
-    candidates: Sequence[Candidate], need: Amount, selector: Mapping[str, str], host_id: str | None
+    candidates: Sequence[Candidate], need: Need, selector: Mapping[str, str], host_id: str | None
 ) -> tuple[Candidate, str]:
     """The host and the reason. Raise `Conflict`, with what speaks against each host, if none fits."""
     against = {candidate.host.id: _against(candidate, need, selector, host_id) for candidate in candidates}
@@ -75,16 +84,26 @@ def choose(
         first = f": {reasons[0]['name']} {reasons[0]['reason']}" if len(reasons) == 1 else ""
         none = "there is no host; add one with POST /api/hosts"
         raise Conflict(f"no host can take this service{first}" if reasons else none, {"hosts": reasons})
-    best = min(fitting, key=lambda candidate: (_filled(candidate, need), candidate.host.id))
+    best = min(fitting, key=lambda candidate: (_filled(candidate, need.total), candidate.host.id))
     if host_id:
         return best, f"{best.host.name}, as asked for"
     if len(fitting) == 1:
         return best, f"{best.host.name}, the only host that it fits on"
-    share = int(100 * _filled(best, need))
+    share = int(100 * _filled(best, need.total))
     return best, f"{best.host.name}: {share}% of its memory promised then, the least of {len(fitting)} that it fits on"
 
 
-def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], host_id: str | None) -> str | None:
+def too_small(host: Host, largest: Amount) -> str | None:
+    """Why the machine cannot run a container of this size, in words that follow the host's name; None if it can."""
+    cpu_millis, memory_mb = 1000 * int(host.facts.get("cpus", 0)), int(host.facts.get("memory_mb", 0))
+    if cpu_millis and largest.cpu_millis > cpu_millis:
+        return f"has {cpu_millis / 1000:g} cores, and one container is to have {largest.cpu_millis / 1000:g}"
+    if memory_mb and largest.memory_mb > memory_mb:
+        return f"has {memory_mb} MB of memory, and one container is to have {largest.memory_mb} MB"
+    return None
+
+
+def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host_id: str | None) -> str | None:
     """Why the service cannot go there, in words that follow the host's name; None if it can."""
     host, capacity = candidate.host, candidate.capacity
     if host_id and host.id != host_id:
@@ -97,9 +116,11 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
     missing = [f"{name}={value}" for name, value in selector.items() if host.labels.get(name) != value]
     if missing:
         return f"lacks the label {', '.join(missing)}"
+    if small := too_small(host, need.largest):
+        return small
     if capacity is None:
         return None if host_id else "was never checked: do it with POST /api/hosts/{id}/check"
-    total = candidate.reserved.plus(need)
+    total = candidate.reserved.plus(need.total)
     for what, wanted, there in (
         ("memory", total.memory_mb, capacity.memory_mb),
         ("disk", total.disk_mb, capacity.disk_mb),

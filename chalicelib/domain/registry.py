@@ -9,6 +9,7 @@ DOCKER_HUB = "docker.io"
 _HUB_BY_ITS_OLD_NAME = "index.docker.io"  # images that name it are Docker Hub's to Docker
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _ADDRESS = re.compile(rf"{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?")
+_LAST_PORT = 65_535
 
 
 class Registry(Noun):
@@ -39,6 +40,9 @@ def parse_registry(text: str) -> str:
     registry = canonical(text)
     if not _ADDRESS.fullmatch(registry):
         raise ValueError("must be host or host:port, as images name it: no https://, no path; docker.io for Docker Hub")
+    port = registry.partition(":")[2]
+    if port and not 0 < int(port) <= _LAST_PORT:
+        raise ValueError(f"must have a port from 1 to {_LAST_PORT}")
     # Docker takes the first part of an image's name for a registry only then.
     if "." not in registry and ":" not in registry and registry != "localhost":
         raise ValueError("must have a dot or a port, or Docker takes it for a part of Docker Hub; that is docker.io")

@@ -9,6 +9,7 @@ from chalicelib.domain.words import Noun
 Status = Literal["running", "stopped", "deploying", "failed"]
 STATUSES: tuple[Status, ...] = ("running", "stopped", "deploying", "failed")
 DeployMethod = Literal["template", "compose", "git", "ai"]
+LEAST_CPU = 0.01  # cores: Docker gives a container no less
 
 
 class HealthCheck(Noun):

@@ -64,11 +64,17 @@ AnsweredTime = Annotated[str, _DATE_TIME]  # one that we made ourselves
 _DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 # A DNS label (RFC 1123): a service's name is the first label of its URL.
 DnsLabel = Annotated[str, StringConstraints(pattern=_DNS_LABEL, max_length=63)]
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
+# No controls (C0, C1), no line or paragraph separators, no bidirectional embeddings, overrides and isolates.
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
 # What is said of a text that does not fit a pattern, in place of the pattern.
 MEANINGS = {
     _DNS_LABEL: "must be a DNS label: lowercase letters, digits and -, at most 63, with a letter or digit at both ends",
+    NO_CONTROLS: "must have no control characters, such as a newline at its end",
+    _ONE_LINE: "must be one line, without control characters and those that turn the direction of what is shown",
 }
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+# What is shown to people in lists and logs.
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
 
 
 def finding(path: str, rule: str, message: str) -> dict[str, Any]:

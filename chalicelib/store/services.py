@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NoRoom, NotFound
+from chalicelib.domain.errors import Changed, Conflict, LeaseLost, NoRoom, NotFound, OverLimit
 from chalicelib.domain.job import FENCE_STRIDE, Job, Lease
 from chalicelib.domain.listing import Listing, Row
 from chalicelib.domain.panel import CustomerLimits
@@ -161,8 +161,8 @@ class ServiceStore:
     def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event, room: Room) -> None:
         """A new service with its first job, and what it is promised. One that is being removed already takes no name.
 
-        Raise `Conflict` if the name is taken, the customer's limits are reached, or the customer or the host went away
-        while this was prepared; `NoRoom` if the host is full by now.
+        Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared; `NoRoom`
+        if the host is full by now, `OverLimit` if the customer's limits are reached.
         """
         gone = {"service_id": service.id, "host_id": service.host_id, "job_id": job.id}
         known = put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)")
@@ -183,11 +183,9 @@ class ServiceStore:
         except Lost as error:
             if 3 in error.failed:  # noqa: PLR2004  # the place of the write above
                 raise NoRoom("the host has no room left") from error
-            reasons = {
-                1: "the customer is no longer active",
-                2: "the host was removed",
-                4: "the customer's limits are reached",
-            }
+            reasons = {1: "the customer is no longer active", 2: "the host was removed"}
+            if 4 in error.failed and not reasons.keys() & set(error.failed):  # noqa: PLR2004  # as above
+                raise OverLimit("the customer's limits are reached") from error
             reason = next((reasons[n] for n in error.failed if n in reasons), None)
             raise Conflict(reason or f"a service named {service.name} exists already") from error
 
@@ -203,8 +201,8 @@ class ServiceStore:
     ) -> Service:
         """A further job on a service, with the changes it makes at once, and the writes of `once`.
 
-        Raise `Conflict` if the service is busy, the name that its new release shall have is taken, or its host or its
-        customer's limits have no `room` for what it is promised more.
+        Raise `Conflict` if the service is busy, or the name that its new release shall have is taken; `NoRoom` if its
+        host, `OverLimit` if its customer's limits have no `room` for what it is promised more.
         """
         changed = service.model_copy(update={**changes, "version": service.version + 1, "updated_at": now()})
         writes = [
@@ -233,8 +231,10 @@ class ServiceStore:
         try:
             self._commit(changed, *writes)
         except Lost as error:
-            if any(n in error.failed for n in placed):
-                raise NoRoom("the host, or what the customer may have, has no room for so much more") from error
+            if placed and placed[0] in error.failed:
+                raise NoRoom("the host has no room for so much more") from error
+            if placed and placed[1] in error.failed:
+                raise OverLimit("the customer's limits have no room for so much more") from error
             if new_release and new_release[0].name != service.name and 0 in error.failed:
                 raise Conflict(f"a service named {new_release[0].name} exists already") from error
             self.refuse_if_busy(service.id)

@@ -72,6 +72,7 @@ def test_the_list_can_be_narrowed_to_a_customer(api: Api, panel: Panel, customer
     [
         ("registry", "https://registry.example.com"), ("registry", "registry.example.com/team"), ("registry", "team"),
         ("registry", ""), ("registry", "a b.c"), ("registry", 5), ("username", ""), ("username", "a:b"),
+        ("registry", "registry.example.com:99999"), ("password", f"{PASSWORD}\n"), ("password", f"{PASSWORD}\0"),
         ("username", "a\nb"), ("password", ""), ("password", None), ("password", "x" * 16_385),
         ("customer_id", "cust_none"), ("colour", "red"),
     ],

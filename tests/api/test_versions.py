@@ -127,14 +127,40 @@ def test_of_many_changes_of_the_same_version_one_is_made(panel: Panel) -> None:
     assert panel.customers.get(customer.id).version == 2
 
 
-def test_without_a_tag_a_lost_race_is_a_409_as_ever(panel: Panel) -> None:
+def test_without_a_tag_a_customers_changes_at_once_are_all_made(panel: Panel) -> None:
     token, customer = panel.a_token(), panel.a_customer("Other")
-    requests = [asking("PATCH", f"/customers/{customer.id}", token, {"name": f"name {n}"}) for n in range(20)]
+    changes: list[dict[str, Any]] = [{"name": "changed"}, {"email": "ops@example.com"}]
+    changes += [{"limits": {field: 1000 + n}} for n in range(2) for field in ("services", "cpu", "memory_mb")]
+    requests = [asking("PATCH", f"/customers/{customer.id}", token, change) for change in changes]
 
     with gateway() as panel_api:
         answers = all_at_once([partial(panel_api.answer, asked) for asked in requests])
 
-    assert {answer.status for answer in answers} <= {200, 409}
+    assert [answer.status for answer in answers] == [200] * len(changes)
+    after = panel.customers.get(customer.id)
+    assert (after.name, after.email, after.version) == ("changed", "ops@example.com", 1 + len(changes))
+    assert None not in after.limits.model_dump().values()
+
+
+def test_a_change_to_what_is_so_already_leaves_the_version(api: Api, panel: Panel) -> None:
+    customer, host = f"/customers/{panel.a_customer('Other').id}", f"/hosts/{panel.a_host('two').id}"
+    api.post(f"{host}/drain")
+    tags = [api.get(path).headers["ETag"] for path in (customer, host)]
+
+    replies = [
+        api.patch(customer, {}),
+        api.patch(customer, {"name": "Other", "status": "active", "limits": {"cpu": None}}),
+        api.post(f"{host}/drain"),
+    ]
+
+    assert [(reply.status, reply.headers["ETag"]) for reply in replies] == [
+        (200, tags[0]),
+        (200, tags[0]),
+        (200, tags[1]),
+    ]
+    assert [api.get(path).headers["ETag"] for path in (customer, host)] == tags
+    assert api.delete(f"{host}/drain").headers["ETag"] != tags[1]
+    assert api.get(host).headers["ETag"] == api.delete(f"{host}/drain").headers["ETag"]
 
 
 def test_a_customer_that_was_changed_meanwhile_is_not_deleted_and_its_tokens_work(api: Api, panel: Panel) -> None:

@@ -1,12 +1,13 @@
 """Room on hosts and customers' limits: never promised twice, given back, and said when they are missing."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from chalicelib.deploy import drafting, start
 from chalicelib.deploy.placing import Wish
-from chalicelib.domain.errors import Conflict, ValidationFailed
+from chalicelib.domain.errors import Conflict, NoRoom, ValidationFailed
 from chalicelib.domain.panel import CustomerLimits
 from chalicelib.domain.service import Limits
 from tests.deploy.fakes import FakeHost, running
@@ -110,6 +111,28 @@ def test_a_limit_below_what_is_used_is_refused(panel: Panel, host: FakeHost) -> 
 
     with pytest.raises(ValidationFailed, match="uses 300 MB"):
         drafting.draft_change(service, drafting.Change(limits=Limits(memory_mb=128)))
+
+
+def test_a_change_that_the_services_machine_could_not_run_is_refused(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    panel.hosts.change(panel.hosts.get(service.host_id), facts=SMALL)
+    text = "services: {app: {image: 'x:1'}, db: {image: 'y:1', cpus: 2.5}}"
+
+    for change in (drafting.Change(limits=Limits(cpu_millis=2001)), drafting.Change(compose=text)):
+        with pytest.raises(NoRoom, match="has 2 cores, and one container is to have 2") as caught:
+            drafting.draft_change(service, change)
+        assert [one["host_id"] for one in caught.value.details["hosts"]] == [service.host_id]
+    assert drafting.draft_change(service, drafting.Change(limits=Limits(cpu_millis=2000))).need.cpu_millis == 2000
+
+
+def test_replicas_are_weighed_one_by_one_against_the_machine(panel: Panel) -> None:
+    small_hosts(panel, 1)
+    text = "services: {{app: {{image: 'x:1', deploy: {{replicas: 3, resources: {{limits: {{cpus: '{}'}}}}}}}}}}"
+    service = wanted(panel, "many", panel.a_customer().id)
+
+    assert drafting.draft(replace(service, compose=text.format(2)), ADMIN).need.cpu_millis == 6000
+    with pytest.raises(Conflict, match=r"has 2 cores, and one container is to have 2\.1"):
+        drafting.draft(replace(service, compose=text.format(2.1)), ADMIN)
 
 
 def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, host: FakeHost) -> None:

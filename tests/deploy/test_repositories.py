@@ -315,6 +315,15 @@ def test_what_is_promised_grows_with_what_the_repository_needs(panel: Panel, sou
     assert panel.promises.of([service.host_id])[service.host_id]["memory_mb"] == 3 * 2048
 
 
+def test_a_container_that_the_host_has_not_the_cores_for_fails_with_its_plan(panel: Panel, sources: Sources) -> None:
+    sources.texts = {"compose.yaml": "services: {web: {image: 'busybox:1', cpus: 9}}"}
+    _, job = created(panel)
+    walk(job, "Source")
+
+    with pytest.raises(errors.NoRoom, match="has 8 cores, and one container is to have 9"):
+        step("Plan", job)
+
+
 def test_an_app_that_listens_elsewhere_is_told_where(
     panel: Panel, sources: Sources, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.panel import Host
-from chalicelib.domain.placement import Amount, Candidate, Overcommit, capacity_of, choose
+from chalicelib.domain.placement import Amount, Candidate, Need, Overcommit, capacity_of, choose
 
-NEED = Amount(cpu_millis=1000, memory_mb=512, disk_mb=256)
+NEED = Need(Amount(cpu_millis=1000, memory_mb=512, disk_mb=256), Amount(cpu_millis=1000, memory_mb=512))
 ROOM = Amount(cpu_millis=8000, memory_mb=8000, disk_mb=50_000)
 
 
@@ -32,9 +32,11 @@ def candidate(name: str, memory_mb: int = 0, **fields: object) -> Candidate:
     return Candidate(host, Amount(memory_mb=memory_mb), ROOM)
 
 
-def refused(*candidates: Candidate, selector: dict[str, str] | None = None, host_id: str | None = None) -> list[str]:
+def refused(
+    *candidates: Candidate, selector: dict[str, str] | None = None, host_id: str | None = None, need: Need = NEED
+) -> list[str]:
     with pytest.raises(Conflict) as caught:
-        choose(candidates, NEED, selector or {}, host_id)
+        choose(candidates, need, selector or {}, host_id)
     return [host["reason"] for host in caught.value.details["hosts"]]
 
 
@@ -71,6 +73,30 @@ def test_each_host_says_why_it_does_not_fit() -> None:
     ]
 
 
+def test_one_container_is_never_promised_more_than_the_machine_has() -> None:
+    small, large = {"cpus": 2, "memory_mb": 1000}, {"cpus": 4, "memory_mb": 4000}
+    hosts = [candidate("small", facts=small), candidate("large", facts=large)]
+    cpu = Amount(cpu_millis=4000, memory_mb=100)
+    memory = Amount(cpu_millis=100, memory_mb=2000)
+
+    assert choose(hosts, Need(cpu, cpu), {}, None)[0].host.name == "large"
+    assert choose(hosts, Need(memory, memory), {}, None)[0].host.name == "large"
+    assert refused(*hosts, need=Need(cpu, cpu), host_id="host_small") == [
+        "has 2 cores, and one container is to have 4",
+    ]
+    assert refused(hosts[0], need=Need(memory, memory)) == [
+        "has 1000 MB of memory, and one container is to have 2000 MB"
+    ]
+
+
+def test_several_containers_may_be_promised_more_cores_than_there_are() -> None:
+    host = candidate("a", facts={"cpus": 2, "memory_mb": 8000})
+
+    chosen, _ = choose([host], Need(Amount(cpu_millis=8000), Amount(cpu_millis=2000)), {}, None)
+
+    assert chosen.host.name == "a"
+
+
 def test_without_hosts_it_is_said_how_to_add_one() -> None:
     with pytest.raises(Conflict, match="POST /api/hosts"):
         choose([], NEED, {}, None)
@@ -81,7 +107,7 @@ def test_what_is_chosen_always_has_room(reserved: list[int], memory_mb: int) -> 
     candidates = [candidate(f"h{number}", amount) for number, amount in enumerate(reserved)]
 
     try:
-        chosen, _ = choose(candidates, Amount(memory_mb=memory_mb), {}, None)
+        chosen, _ = choose(candidates, Need(Amount(memory_mb=memory_mb), Amount(memory_mb=memory_mb)), {}, None)
     except Conflict:
         assert all(amount + memory_mb > ROOM.memory_mb for amount in reserved)
     else:

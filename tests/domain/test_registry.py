@@ -16,6 +16,7 @@ from chalicelib.domain.registry import id_of, parse_registry
         ("registry:5000", "registry:5000"),
         ("localhost", "localhost"),
         ("10.0.0.7:5000", "10.0.0.7:5000"),
+        ("a.b:65535", "a.b:65535"),
     ],
 )
 def test_a_registry_is_named_as_images_name_it(text: str, registry: str) -> None:
@@ -23,7 +24,21 @@ def test_a_registry_is_named_as_images_name_it(text: str, registry: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "team", "https://ghcr.io", "ghcr.io/", "ghcr.io:", "-a.b", "a..b", "ghcr.io\n", "ü.de", "a.b:123456"]
+    "text",
+    [
+        "",
+        "team",
+        "https://ghcr.io",
+        "ghcr.io/",
+        "ghcr.io:",
+        "-a.b",
+        "a..b",
+        "ghcr.io\n",
+        "ü.de",
+        "a.b:123456",
+        "a.b:65536",
+        "a.b:0",
+    ],
 )
 def test_what_no_image_names_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from chalicelib.domain.panel import Caller, new_token, parse_token
-from chalicelib.domain.words import new_id, now, parse_time, timestamp
+from chalicelib.domain.words import Title, new_id, now, parse_time, timestamp
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,17 @@ def test_now_is_written_so_that_it_sorts_and_reads_back() -> None:
     text = now()
 
     assert timestamp(parse_time(text)) == text
+
+
+@pytest.mark.parametrize("character", ["\0", "\n", "\r", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066"])
+def test_a_title_is_one_line_that_reads_as_it_is_written(character: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        TypeAdapter(Title).validate_python(f"Acme{character}Corp")
+
+
+@pytest.mark.parametrize("text", ["Acme Corp", "Łódź & Söhne", "株式会社", "شركة", "👩\u200d💻", "a\u00a0b"])
+def test_a_title_is_of_any_language(text: str) -> None:
+    assert TypeAdapter(Title).validate_python(f" {text}\n") == text
 
 
 def test_ids_do_not_repeat() -> None:

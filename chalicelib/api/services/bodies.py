@@ -6,7 +6,7 @@ from pydantic import Field
 
 from chalicelib.api.http import TrueOrFalse, WireIn
 from chalicelib.domain.git import Branch, Commit, DeployKey, Folder, Token
-from chalicelib.domain.service import Limits
+from chalicelib.domain.service import LEAST_CPU, Limits
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 VariableValue = Annotated[str, Field(max_length=32_768)]
@@ -14,13 +14,19 @@ Id = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class WantedLimits(WireIn):
-    """A container's limits where its author gave none."""
+    """A container's limits where its author gave none; null: the installation's. One left out stays as it is."""
 
-    cpu: float | None = Field(None, gt=0, le=256)
+    cpu: float | None = Field(None, ge=LEAST_CPU, le=256)
     memory_mb: int | None = Field(None, ge=6, le=4_194_304)  # Docker takes no less than 6 MB
 
-    def to_limits(self) -> Limits:
-        return Limits(cpu_millis=round(self.cpu * 1000) if self.cpu else None, memory_mb=self.memory_mb)
+    def over(self, limits: Limits) -> Limits:
+        """The limits with those that are named here in their place."""
+        wanted = {
+            "cpu_millis": None if self.cpu is None else round(self.cpu * 1000),
+            "memory_mb": self.memory_mb,
+        }
+        named = {"cpu_millis" if field == "cpu" else field for field in self.model_fields_set}
+        return limits.model_copy(update={field: wanted[field] for field in named})
 
 
 class WantedRepository(WireIn):

@@ -10,6 +10,7 @@ from chalicelib.api.services.bodies import DryRun, VariableName, VariableValue, 
 from chalicelib.api.services.plans import plan_of, planning_of, warnings_of
 from chalicelib.api.versions import etag
 from chalicelib.deploy import drafting, sources, start
+from chalicelib.domain.service import Limits, Service
 from chalicelib.domain.words import DnsLabel
 from chalicelib.wiring import adapters
 
@@ -19,7 +20,7 @@ _DEPLOYING = Says(views.ServiceDeploying, ("X-Job-Id",))
 
 
 class ChangeService(WantedRepository):
-    """Variables are merged: a value sets one, null takes it away; so it does a branch, a commit or a credential."""
+    """Variables and limits are merged: a value sets one, null takes it away, as it does a branch or a credential."""
 
     name: DnsLabel | None = None
     compose: str | None = None
@@ -74,7 +75,7 @@ def change_service(request: Request, service_id: str) -> Answer:
         compose=wanted.compose,
         variables=wanted.variables,
         secret_names=tuple(wanted.secret_variables),
-        limits=wanted.limits.to_limits() if wanted.limits else None,
+        limits=_limits(service, wanted),
         repository=wanted.sources(),
         credentials=wanted.credentials(),
     )
@@ -124,3 +125,9 @@ def delete_service(request: Request, service_id: str) -> Answer:
     adapters().services.refuse_if_busy(service_id)
     job = start.remove(service, request.caller)
     return Answer(None, 204, {"X-Job-Id": job.id})
+
+
+def _limits(service: Service, wanted: ChangeService) -> Limits | None:
+    if wanted.limits:
+        return wanted.limits.over(service.limits)
+    return Limits() if "limits" in wanted.model_fields_set else None

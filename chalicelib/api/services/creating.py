@@ -87,7 +87,7 @@ def create_service(request: Request) -> Answer:
             secret_names=(*(template.secret_names if template else ()), *wanted.secret_variables),
             template=template,
             wish=Wish(wanted.host_id, wanted.host_labels),
-            limits=wanted.limits.to_limits() if wanted.limits else Limits(),
+            limits=wanted.limits.over(Limits()) if wanted.limits else Limits(),
             repository=Repository(**{**wanted.sources(), "url": url}) if url else None,
             credentials=credentials,
         ),

@@ -13,13 +13,16 @@ from chalicelib.domain.compose.harden import hardened
 from chalicelib.domain.compose.interpolate import Interpolation, check_names, escaped
 from chalicelib.domain.compose.policy import judged
 from chalicelib.domain.compose.read import MOST_BYTES, read
-from chalicelib.domain.compose.release import Built, Defaults, Network, PublishedPort, Release, Routed
+from chalicelib.domain.compose.release import Built, Defaults, Largest, Network, PublishedPort, Release, Routed
 from chalicelib.domain.compose.resolved import judge
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run. `document` is written to the host as JSON; the rest is what Slipway must know of it."""
+    """What will run. `document` is written to the host as JSON; the rest is what Slipway must know of it.
+
+    `defaulted` names the limits of `Defaults` that some container takes, because its author gave it none.
+    """
 
     document: dict[str, Any]
     images: tuple[str, ...]
@@ -28,6 +31,9 @@ class Plan:
     networks: tuple[Network, ...]
     cpu_millis: int
     memory_mb: int
+    largest: Largest
+    containers: int
+    defaulted: frozenset[str]
     warnings: tuple[Finding, ...]
     variables_used: frozenset[str]
     builds: tuple[Built, ...] = ()
@@ -88,6 +94,9 @@ def plan(
         networks=result.networks,
         cpu_millis=result.cpu_millis,
         memory_mb=result.memory_mb,
+        largest=result.largest,
+        containers=result.containers,
+        defaulted=result.defaulted,
         warnings=tuple(verdict.warned),
         variables_used=frozenset(interpolation.used - {"COMPOSE_PROJECT_NAME"}),
         builds=result.builds,
@@ -112,6 +121,7 @@ __all__ = [
     "Built",
     "Defaults",
     "Finding",
+    "Largest",
     "Network",
     "Plan",
     "PublishedPort",

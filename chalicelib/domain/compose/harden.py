@@ -24,7 +24,7 @@ from chalicelib.domain.compose.attach import (
 from chalicelib.domain.compose.findings import Verdict
 from chalicelib.domain.compose.interpolate import Interpolation
 from chalicelib.domain.compose.policy import Project
-from chalicelib.domain.compose.release import OUR_PREFIX, Built, Network, PublishedPort, Release, Routed
+from chalicelib.domain.compose.release import OUR_PREFIX, Built, Largest, Network, PublishedPort, Release, Routed
 
 _MEGABYTE = 2**20
 
@@ -40,6 +40,9 @@ class Hardened:
     networks: tuple[Network, ...]
     cpu_millis: int
     memory_mb: int
+    largest: Largest
+    containers: int
+    defaulted: frozenset[str]
     builds: tuple[Built, ...] = ()
 
 
@@ -54,8 +57,14 @@ def hardened(project: Project, release: Release, variables: Interpolation, verdi
         routed=routed,
         published=published,
         networks=networks_of(project, release, services, routed),
-        cpu_millis=sum(_cpu_millis(service) for service in services.values()),
-        memory_mb=sum(_memory_mb(service) for service in services.values()),
+        cpu_millis=sum(_cpu_millis(service) * replicas(service) for service in services.values()),
+        memory_mb=sum(_memory_mb(service) * replicas(service) for service in services.values()),
+        largest=Largest(
+            cpu_millis=max(map(_cpu_millis, services.values()), default=0),
+            memory_mb=max(map(_memory_mb, services.values()), default=0),
+        ),
+        containers=sum(map(replicas, services.values())),
+        defaulted=_defaulted(project),
         builds=tuple(
             _built(name, service["build"], release, variables)
             for name, service in project.services.items()
@@ -148,6 +157,17 @@ def _limited(name: str, service: dict[str, Any], release: Release, verdict: Verd
     return {"deploy": shown | {"resources": resources}}
 
 
+def _defaulted(project: Project) -> frozenset[str]:
+    """Which of the release's limits some container takes, because its author gave it none."""
+    ways = (("cpu_millis", "cpus", "cpus"), ("memory_mb", "mem_limit", "memory"))
+    return frozenset(
+        limit
+        for limit, key, other in ways
+        for service in project.services.values()
+        if key not in service and other not in service.get("deploy", {}).get("resources", {}).get("limits", {})
+    )
+
+
 _SAID_TWICE = (
     ("cpus", "limits", "cpus"),
     ("mem_limit", "limits", "memory"),
@@ -166,13 +186,15 @@ def _agree(service: dict[str, Any], key: str, place: dict[str, Any], other: str,
 
 
 def _cpu_millis(service: Mapping[str, Any]) -> int:
+    """Of one container."""
     limit: float = service["deploy"]["resources"]["limits"]["cpus"]
-    return round(limit * 1000) * replicas(service)
+    return round(limit * 1000)
 
 
 def _memory_mb(service: Mapping[str, Any]) -> int:
+    """Of one container."""
     limit = int(service["deploy"]["resources"]["limits"]["memory"])
-    return -(-limit // _MEGABYTE) * replicas(service)
+    return -(-limit // _MEGABYTE)
 
 
 # One service

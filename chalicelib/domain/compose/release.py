@@ -46,6 +46,14 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Largest:
+    """The most that any one container may take: thousandths of a core, MiB. A host must have it, whatever the sums."""
+
+    cpu_millis: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
 class Network:
     """A network to make on the host before Compose runs; the edge joins where `edge` is true."""
 

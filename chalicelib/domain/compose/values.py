@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from chalicelib.domain.compose import scalars
 from chalicelib.domain.compose.findings import Verdict, kind, under
+from chalicelib.domain.service import LEAST_CPU
 
 Reader = Callable[[Any, str, Verdict], Any]
 DROP: Final = object()
@@ -89,7 +90,7 @@ def cpus(value: Any, path: str, verdict: Verdict) -> Any:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return wrong(value, path, verdict, "a number of CPUs such as 0.5")
-    if 0.01 <= value <= 256:  # noqa: PLR2004 - Docker refuses less than a hundredth of a CPU
+    if LEAST_CPU <= value <= 256:  # noqa: PLR2004
         return value
     verdict.refuse(path, "resource-limit", "choose a number of CPUs from 0.01 to 256; 0 would mean no limit")
     return DROP
