@@ -225,9 +225,8 @@ def _with_variables(plan: BuildPlan, variables: dict[str, str]) -> str:
         return plan.compose
     document = compose.read(plan.compose)
     service = document["services"][planning.SERVICE]
-    return json.dumps(
-        {**document, "services": {planning.SERVICE: {**service, "environment": sorted(variables)}}}, indent=2
-    )
+    named = {**document, "services": {planning.SERVICE: {**service, "environment": sorted(variables)}}}
+    return json.dumps(named, indent=2, ensure_ascii=False)  # it is read as YAML, which knows no pairs of escapes
 
 
 def _judged(
