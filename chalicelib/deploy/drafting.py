@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
+from chalicelib.deploy.sizes import packed_source, packed_variables, refuse_too_large
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.panel import Caller
@@ -181,7 +182,9 @@ def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
     plan = _plan(service, source, number) if source.repository is None else _to_come(source)
     if service.release and source.repository is None:
         plan = plan.keeping_unchanged(source_of(service.id, service.release).document)
-    return Draft(service, plan, source.model_copy(update={"document": plan.document}), name)
+    source = source.model_copy(update={"document": plan.document})
+    refuse_too_large(source)
+    return Draft(service, plan, source, name)
 
 
 def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
@@ -308,7 +311,7 @@ def sealed_credentials(service_id: str, credentials: Credentials) -> bytes | Non
 
 
 def sealed_source(source: Source, service_id: str) -> bytes:
-    return adapters().sealer.seal(zlib.compress(source.model_dump_json().encode()), service_id)
+    return adapters().sealer.seal(packed_source(source), service_id)
 
 
 def source_of(service_id: str, number: int) -> Source:
@@ -318,4 +321,4 @@ def source_of(service_id: str, number: int) -> Source:
 
 
 def sealed_variables(service_id: str, variables: Mapping[str, str]) -> bytes:
-    return adapters().sealer.seal(json.dumps(dict(variables)).encode(), service_id)
+    return adapters().sealer.seal(packed_variables(variables), service_id)

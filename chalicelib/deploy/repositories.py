@@ -14,6 +14,7 @@ from chalicelib.commands import kit
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import closed_to, has_pulled, logins_for, will_pull
 from chalicelib.deploy.placing import hold_to_limits, room_for
+from chalicelib.deploy.sizes import refuse_too_large
 from chalicelib.deploy.work import WAIT_SECONDS, Work
 from chalicelib.domain import compose, dockerfile, planning
 from chalicelib.domain.errors import (
@@ -310,6 +311,7 @@ def _filled(release: Release, planned: compose.Plan, plan: BuildPlan, built: str
 
 
 def _store(work: Work, release: Release, made_of: Source, planned: Planned) -> None:
+    refuse_too_large(made_of)
     service = work.service
     promised = drafting.larger(service.promised, drafting.amount_of(release))
     hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
