@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits
+from chalicelib.deploy.refusals import Refusals
 from chalicelib.deploy.sizes import packed_source, packed_variables, refuse_too_large
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.git import Credentials, Repository
@@ -31,6 +32,8 @@ from chalicelib.wiring import adapters
 
 if TYPE_CHECKING:
     from chalicelib.domain import compose
+
+_NOTHING = Amount(cpu_millis=0, memory_mb=0, disk_mb=0)
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,15 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         repository=wanted.repository,
         credentials=wanted.credentials,
     )
-    drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
-    _refuse_taken_name(wanted.name)
-    hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
-    return placed(drafted)
+    refusals = Refusals()
+    drafted = refusals.of("compose", lambda: _drafted(service, wanted.name, source, 1))
+    need = drafted.need if drafted else _NOTHING
+    refusals.of("name", lambda: _refuse_taken_name(wanted.name))
+    refusals.of("limits", lambda: hold_to_limits(adapters().customers.get(wanted.customer_id), need, 1))
+    place = refusals.of("host_id" if wanted.wish.host_id else "host_labels", lambda: find_place(need, wanted.wish))
+    if refusals or drafted is None or place is None:
+        raise refusals.together()
+    return _at(place, replace(drafted, wish=wanted.wish))
 
 
 def draft_change(service: Service, change: Change) -> Draft:
@@ -144,8 +152,10 @@ def draft_change(service: Service, change: Change) -> Draft:
         message = "its text comes from its repository; change it there, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-repository", message)])
     variables = _changed_variables(service, change.variables or {}, change.name or service.name)
-    if change.name and change.name != service.name:
-        _refuse_taken_name(change.name)
+    name = change.name or service.name
+    refusals = Refusals()
+    if name != service.name:
+        refusals.of("name", lambda: _refuse_taken_name(name))
     source = Source(
         compose=change.compose if change.compose is not None else service.compose,
         variables=variables,
@@ -155,16 +165,23 @@ def draft_change(service: Service, change: Change) -> Draft:
         repository=service.repository.model_copy(update=dict(change.repository)) if service.repository else None,
         credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
     )
-    drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
-    _refuse_below_use(drafted)
+    drafted = refusals.of("compose", lambda: _drafted(service, name, source, service.last_release + 1))
+    if drafted is None:  # no more can be known
+        raise refusals.together()
     more = larger(service.promised, drafted.need).minus(service.promised)
-    hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
+    refusals.of("limits", lambda: _refuse_below_use(drafted))
+    refusals.of("limits", lambda: hold_to_limits(adapters().customers.get(service.customer_id), more, 0))
+    if refusals:
+        raise refusals.together()
     return drafted
 
 
 def placed(drafted: Draft) -> Draft:
     """The draft with a host that has room for it."""
-    place = find_place(drafted.need, drafted.wish)
+    return _at(find_place(drafted.need, drafted.wish), drafted)
+
+
+def _at(place: Place, drafted: Draft) -> Draft:
     has_url = drafted.plan.routed is not None or drafted.service.repository is not None
     changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))

@@ -32,6 +32,46 @@ def test_a_dry_run_tells_every_finding_too(api: Api, wanted: dict[str, Any]) -> 
     assert api.post("/services?dry_run=maybe", wanted).status == 422
 
 
+@pytest.mark.parametrize("query", ["?dry_run=true", ""])
+def test_findings_of_every_kind_are_told_together(
+    api: Api, panel: Panel, wanted: dict[str, Any], customer_id: str, query: str
+) -> None:
+    deployed(api, panel, wanted)
+    api.patch(f"/customers/{customer_id}", {"limits": {"services": 1}})
+    wanted["compose"] = "services: {a: {image: x, privileged: true}}"
+
+    reply = api.post(f"/services{query}", {**wanted, "host_labels": {"disk": "ssd"}})
+
+    assert reply.status == 422
+    told = [(problem["path"], problem["rule"]) for problem in reply.error["details"]]
+    assert told == [
+        ("services.a.privileged", "privileged"),
+        ("name", "conflict"),
+        ("customer.limits.services", "customer-limit"),
+        ("host_labels", "conflict"),
+    ]
+    assert all(problem["message"] in reply.error["message"] for problem in reply.error["details"])
+
+
+def test_conflicts_alone_are_told_together_as_one(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    deployed(api, panel, wanted)
+
+    reply = api.post("/services?dry_run=true", {**wanted, "host_labels": {"disk": "ssd"}})
+
+    assert reply.status == 409
+    assert [problem["path"] for problem in reply.error["details"]] == ["name", "host_labels"]
+
+
+def test_a_changes_findings_are_told_together(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, wanted)
+    deployed(api, panel, {**wanted, "name": "taken"})
+    body = {"name": "taken", "compose": "services: {a: {image: x, privileged: true}}"}
+
+    reply = api.patch(f"/services/{service_id}?dry_run=true", body)
+
+    assert [problem["path"] for problem in reply.error["details"]] == ["name", "services.a.privileged"]
+
+
 def test_a_change_answers_with_its_job(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
     service_id = deployed(api, panel, wanted)
 
