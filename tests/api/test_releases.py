@@ -91,6 +91,60 @@ def test_a_dry_run_of_a_change_shows_what_differs(api: Api, panel: Panel, wanted
     assert panel.services.get(service_id).status == "running"
 
 
+_TAKES_KEY = """\
+services:
+  app:
+    image: myapp
+    environment: {API_KEY: "${API_KEY}", PIN: "${DOOR_PASS}", PORT: "80"}
+"""
+_TAKES_NO_PASS = _TAKES_KEY.replace("DOOR_PASS", "API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"variables": {"API_KEY": "canary-new"}}, ["variables.API_KEY: changed"]),
+        ({"variables": {"API_KEY": "canary-old"}, "limits": {"memory_mb": 512}}, []),
+        ({"variables": {"NEW_TOKEN": "canary-new"}}, ["variables.NEW_TOKEN: added"]),
+        (
+            {"variables": {"DOOR_PASS": None, "API_KEY": "canary-2"}, "compose": _TAKES_NO_PASS},
+            ["variables.API_KEY: changed", "variables.DOOR_PASS: removed"],
+        ),
+    ],
+)
+def test_a_dry_run_tells_which_secrets_change_and_no_value(
+    api: Api, panel: Panel, wanted: dict[str, Any], change: dict[str, Any], told: list[str]
+) -> None:
+    given = {"API_KEY": "canary-old", "DOOR_PASS": "7"}
+    service_id = deployed(api, panel, {**wanted, "compose": _TAKES_KEY, "variables": given})
+
+    plan = api.patch(f"/services/{service_id}?dry_run=true", change)
+
+    assert plan.body["diff"] == told
+    assert "canary" not in plan.text
+
+
+@pytest.mark.parametrize("value", ["7", "abc", "pa$$word", "$$$"])
+def test_a_secret_of_any_length_is_hidden_where_it_is_a_variables_value(
+    api: Api, wanted: dict[str, Any], value: str
+) -> None:
+    given = {"API_KEY": value, "DOOR_PASS": value}
+
+    plan = api.post("/services?dry_run=true", {**wanted, "compose": _TAKES_KEY, "variables": given}).body
+
+    seen = {"API_KEY": "[redacted]", "PIN": "[redacted]", "PORT": "80"}
+    assert plan["compose"]["services"]["app"]["environment"] == seen
+    assert value not in [part for line in plan["diff"] for part in line.split('"')]
+
+
+def test_a_secret_with_a_dollar_is_hidden_inside_of_text_too(api: Api, wanted: dict[str, Any]) -> None:
+    text = "services: {app: {image: myapp, command: 'run --key=${API_KEY}'}}"
+
+    plan = api.post("/services?dry_run=true", {**wanted, "compose": text, "variables": {"API_KEY": "can$$ary$x"}}).body
+
+    assert plan["compose"]["services"]["app"]["command"] == "run --key=[redacted]"
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
