@@ -81,6 +81,7 @@ class Draft:
     name: str
     wish: Wish = field(default_factory=Wish)
     place: Place | None = None
+    changes_nothing: bool = False  # it is what the service is made of by now
 
     @property
     def need(self) -> Amount:
@@ -151,11 +152,20 @@ def draft_change(service: Service, change: Change) -> Draft:
     if change.compose is not None and service.repository:
         message = "its text comes from its repository; change it there, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-repository", message)])
-    variables = _changed_variables(service, change.variables or {}, change.name or service.name)
-    name = change.name or service.name
+    name, stored, credentials = change.name or service.name, variables_of(service), credentials_of(service)
+    variables = _changed_variables(service, stored, change.variables or {}, name)
     refusals = Refusals()
     if name != service.name:
         refusals.of("name", lambda: _refuse_taken_name(name))
+    present = Source(
+        compose=service.compose,
+        variables=stored,
+        secret_names=service.secret_names,
+        limits=service.limits,
+        document={},
+        repository=service.repository,
+        credentials=credentials,
+    )
     source = Source(
         compose=change.compose if change.compose is not None else service.compose,
         variables=variables,
@@ -163,7 +173,7 @@ def draft_change(service: Service, change: Change) -> Draft:
         limits=change.limits or service.limits,
         document={},
         repository=service.repository.model_copy(update=dict(change.repository)) if service.repository else None,
-        credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
+        credentials=credentials.model_copy(update=dict(change.credentials)),
     )
     drafted = refusals.of("compose", lambda: _drafted(service, name, source, service.last_release + 1))
     if drafted is None:  # no more can be known
@@ -173,7 +183,7 @@ def draft_change(service: Service, change: Change) -> Draft:
     refusals.of("limits", lambda: hold_to_limits(adapters().customers.get(service.customer_id), more, 0))
     if refusals:
         raise refusals.together()
-    return drafted
+    return replace(drafted, changes_nothing=(name, source) == (service.name, present))
 
 
 def placed(drafted: Draft) -> Draft:
@@ -250,8 +260,9 @@ def _to_come(source: Source) -> "compose.Plan":
     )
 
 
-def _changed_variables(service: Service, changes: Mapping[str, str | None], name: str) -> dict[str, str]:
-    stored = variables_of(service)
+def _changed_variables(
+    service: Service, stored: dict[str, str], changes: Mapping[str, str | None], name: str
+) -> dict[str, str]:
     template = _template_of(service) if changes or name != service.name else None
     if template:
         stored = template.chosen(stored, called(service.name))

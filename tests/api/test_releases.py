@@ -168,6 +168,38 @@ def test_a_bad_change_is_named_and_changes_nothing(
     assert panel.services.get(service_id).version == 2
 
 
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"variables": {}},
+        {"variables": {"A": "1", "GONE": None}},
+        {"name": "custom-app"},
+        {"name": None, "limits": {"memory_mb": 256}},
+        {"compose": _TAKES_KEY},
+    ],
+)
+def test_a_change_that_changes_nothing_is_refused(
+    api: Api, panel: Panel, wanted: dict[str, Any], same: dict[str, Any], query: str
+) -> None:
+    given = {"compose": _TAKES_KEY, "variables": {"A": "1"}, "limits": {"memory_mb": 256}}
+    service_id = deployed(api, panel, {**wanted, **given})
+    before = panel.services.get(service_id)
+
+    reply = api.patch(f"/services/{service_id}{query}", same)
+
+    assert (reply.status, reply.error["details"][0]["rule"]) == (422, "nothing-to-change")
+    assert panel.services.get(service_id) == before
+
+
+def test_to_hide_a_variable_is_a_change(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, {**wanted, "variables": {"A": "1"}})
+
+    reply = api.patch(f"/services/{service_id}", {"variables": {"A": "1"}, "secret_variables": ["A"]})
+
+    assert reply.status == 200
+
+
 def test_releases_are_listed_and_an_unknown_one_cannot_be_run(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
     service_id = deployed(api, panel, wanted)
 
