@@ -214,7 +214,11 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
         old, new = before.get(service.id), found[service.id]
         if old is None or old.health == new.health or "starting" in (old.health, new.health):
             continue
-        told = {"healthy": "Health check passed", "stopped": "Its containers are stopped"}
+        told = {
+            "healthy": "Health check passed",
+            "stopped": "Its containers are stopped",
+            "unknown": f"Its health is not known: {new.health_message}",
+        }
         message = told.get(new.health) or f"Health check failed: {new.health_message}"
         # One line however many readers measured at once: the id follows from what was seen.
         seed = f"{service.id}{old.measured_at}{new.health}".encode()

@@ -50,18 +50,26 @@ def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:
     """Raise `ValidationFailed`, naming each limit of the customer that this would pass."""
     used = adapters().promises.of([customer.id])[customer.id]
     wanted = {"cpu_millis": more.cpu_millis, "memory_mb": more.memory_mb, "services": services}
-    words = {"cpu_millis": "thousandths of a core", "memory_mb": "MB of memory", "services": "services"}
     passed = [
         finding(
             f"customer.limits.{field.removesuffix('_millis')}",
             "customer-limit",
-            f"the customer may have {limit} {words[field]}, has {used[field]}, and this would add {wanted[field]}",
+            f"the customer may have {_said(field, limit)}, has {_said(field, used[field])}, "
+            f"and this would add {_said(field, wanted[field])}",
         )
         for field, limit in customer.limits.model_dump().items()
         if limit is not None and wanted[field] > 0 and used[field] + wanted[field] > limit
     ]
     if passed:
         raise ValidationFailed(passed[0]["message"], passed)
+
+
+def _said(field: str, amount: int) -> str:
+    """So much of it, in the unit that a caller writes it in."""
+    if field == "memory_mb":
+        return f"{amount} MB of memory"
+    count, noun = (amount / 1000, "core") if field == "cpu_millis" else (amount, "service")
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"
 
 
 def capacity_view(host: Host) -> dict[str, Any]:
