@@ -81,7 +81,7 @@ class Draft:
     name: str
     wish: Wish = field(default_factory=Wish)
     place: Place | None = None
-    changes_nothing: bool = False  # it is what the service is made of by now
+    changed: tuple[str, ...] = ()  # in which the service would be made of something else than by now
 
     @property
     def need(self) -> Amount:
@@ -183,7 +183,15 @@ def draft_change(service: Service, change: Change) -> Draft:
     refusals.of("limits", lambda: hold_to_limits(adapters().customers.get(service.customer_id), more, 0))
     if refusals:
         raise refusals.together()
-    return replace(drafted, changes_nothing=(name, source) == (service.name, present))
+    renamed = () if name == service.name else ("name",)
+    return replace(drafted, changed=(*renamed, *_differences(present, source)))
+
+
+def _differences(before: Source, after: Source) -> tuple[str, ...]:
+    """Where two releases are made of something else, in words of a request."""
+    words = {"secret_names": "secret_variables"}
+    fields = ("compose", "variables", "secret_names", "limits", "repository", "credentials")
+    return tuple(words.get(field, field) for field in fields if getattr(before, field) != getattr(after, field))
 
 
 def placed(drafted: Draft) -> Draft:

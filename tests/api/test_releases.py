@@ -168,6 +168,20 @@ def test_a_bad_change_is_named_and_changes_nothing(
     assert panel.services.get(service_id).version == 2
 
 
+def test_a_release_says_what_it_is_and_what_it_changed(api: Api, panel: Panel, wanted: dict[str, Any]) -> None:
+    service_id = deployed(api, panel, {**wanted, "variables": {"PASSWORD": "canary", "A": "1"}})
+    change = {"name": "renamed", "variables": {"B": "canary"}, "secret_variables": ["B"], "limits": {"memory_mb": 128}}
+    api.patch(f"/services/{service_id}", change)
+
+    second, first = (reply := api.get(f"/services/{service_id}/releases")).body["data"]
+
+    assert (first["kind"], first["changed"], first["variables"]) == ("deploy", [], ["A", "PASSWORD"])
+    assert (second["kind"], second["variables"]) == ("update", ["A", "B", "PASSWORD"])
+    assert second["changed"] == ["name", "variables", "secret_variables", "limits"]
+    assert (first["limits"]["memory_mb"], second["limits"]["memory_mb"]) == (512, 128)
+    assert "canary" not in reply.text
+
+
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])
 @pytest.mark.parametrize(
     "same",

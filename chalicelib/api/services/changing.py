@@ -80,7 +80,7 @@ def change_service(request: Request, service_id: str) -> Answer:
         credentials=wanted.credentials(),
     )
     drafted = drafting.draft_change(service, change)
-    if drafted.changes_nothing:
+    if not drafted.changed:
         message = "nothing to change: it is all as it is by now; redeploy runs the service again"
         raise ValidationFailed(message, [finding("body", "nothing-to-change", message)])
     if drafted.source.repository:
