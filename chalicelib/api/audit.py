@@ -1,6 +1,7 @@
 """/audit: who asked for which change, when, and from where."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,6 +20,8 @@ _SHOWN_DAYS = 7
 
 class ListAudit(Paged):
     token_id: str | None = Field(None, min_length=1, max_length=100)
+    object_id: str | None = Field(None, min_length=1, max_length=300)
+    method: Literal["POST", "PATCH", "PUT", "DELETE"] | None = None
     since: Time | None = None
     until: Time | None = None
 
@@ -31,7 +34,9 @@ def list_audit(request: Request) -> views.AuditPage:
     since = parse_time(wanted.since) if wanted.since else until - timedelta(days=_SHOWN_DAYS)
     if wanted.since and wanted.until and since > parse_time(wanted.until):
         raise ValidationFailed("since is after until", [finding("since", "after-until", "must not be after until")])
-    entries, total = adapters().audit.page(since, until, wanted.page, wanted.per_page, wanted.token_id)
+    given = {"token_id": wanted.token_id, "object_id": wanted.object_id, "method": wanted.method}
+    equal = {name: value for name, value in given.items() if value is not None}
+    entries, total = adapters().audit.page(since, until, wanted.page, wanted.per_page, **equal)
     return views.AuditPage(
         data=[_view(entry) for entry in entries], total=total, page=wanted.page, per_page=wanted.per_page
     )

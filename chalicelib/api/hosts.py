@@ -31,7 +31,7 @@ _HOST_KEY_PATTERN = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za
 
 def _is_host_key(text: str) -> str:
     """A public key as sshd writes it: the word before it stands inside it too (RFC 4253, section 6.6)."""
-    kind, body = text.split()[:2]
+    kind, body = (*text.split(), "", "")[:2]
     try:
         blob = base64.b64decode(body, validate=True)
     except ValueError:

@@ -167,7 +167,10 @@ class Routes(Blueprint):
 
         def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
             def answering(**parameters: str) -> Response:
-                return _Call(self.current_request, role, lambda asked: view(asked, **_ids(parameters))).answer()
+                def viewing(asked: Request) -> Any:
+                    return view(asked, **_ids(parameters))
+
+                return _Call(self.current_request, role, more.get("query"), viewing).answer()
 
             answering.__name__ = view.__name__
             answering.__doc__ = view.__doc__
@@ -181,9 +184,16 @@ class Routes(Blueprint):
 class _Call:
     """One request on its way through the door."""
 
-    def __init__(self, request: ChaliceRequest, role: Role | None, view: Callable[[Request], Any]) -> None:
+    def __init__(
+        self,
+        request: ChaliceRequest,
+        role: Role | None,
+        query: type[BaseModel] | None,
+        view: Callable[[Request], Any],
+    ) -> None:
         self._request = request
         self._role = role
+        self._query = query
         self._view = view
         self._id = request.context.get("requestId") or _new_id()
         self._caller = _ANYONE
@@ -211,7 +221,7 @@ class _Call:
         if self._request.method in _READS:
             self._refuse_by_role()
             return self._viewed()
-        entry = trail.entry_of(self._request, self._caller, self._id)
+        entry = trail.entry_of(self._request, self._caller, self._id, is_dry=self._is_dry())
         reply = self._told(lambda: self._written(entry))
         trail.end(entry, reply)
         return reply
@@ -238,6 +248,7 @@ class _Call:
 
     def _viewed(self) -> Reply:
         asked = _asked(self._request, self._caller, self._id)
+        self._refuse_by_query(asked)
         try:
             result = self._view(asked)
         except Changed:
@@ -250,6 +261,27 @@ class _Call:
     def _refuse_by_role(self) -> None:
         if self._role and not self._caller.at_least(self._role):
             raise Forbidden(f"this needs a token with the role {self._role}")
+
+    def _refuse_by_query(self, asked: Request) -> None:
+        """Before anything is done: a parameter that is not read may be what the caller meant to have it left undone.
+
+        Whoever comes without a token (a repository's host, a monitor) may add to a URL what he likes.
+        """
+        if self._role is None:
+            return
+        given = self._request.query_params
+        twice = [name for name in given if len(given.getlist(name)) > 1] if given else []
+        if twice:
+            details = [finding(name, "repeated", "is given more than once") for name in twice]
+            raise ValidationFailed(_summary(details), details)
+        if self._query is None:
+            asked.parameters(WireIn)
+
+    def _is_dry(self) -> bool:
+        """Whether the route will only show what it would do: the parameter is asked for, and it knows it."""
+        knows = self._query is not None and "dry_run" in self._query.model_fields
+        given = self._request.query_params
+        return knows and given is not None and given.get("dry_run") == "true"
 
     def _told(self, act: Callable[[], Reply]) -> Reply:
         """What `act` answers, or in our one shape why it does not."""
@@ -342,7 +374,7 @@ def _error_body(code: str, message: str, details: Any, request_id: str) -> views
 
 def _json(raw: bytes) -> Any:
     try:
-        value = json.loads(raw, parse_constant=_no_constant)
+        value = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_once_each)
         if b"\\ud" in raw.lower():  # half of a character cannot be stored, nor told in an answer
             json.dumps(value, ensure_ascii=False).encode()
         return value  # noqa: TRY300  what is above may raise all that is told below
@@ -354,6 +386,18 @@ def _json(raw: bytes) -> Any:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     except ValueError as error:  # a word that is no JSON, or a number of thousands of digits
         raise InvalidRequest(f"the body is not JSON: {str(error).split(';')[0]}") from None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these fields. Of two with one name JSON would have the last win, and the caller not know."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidRequest(
+                f"the body has the field {json.dumps(name[:_LONGEST_ID])} more than once in one object"
+            )
+        found[name] = value
+    return found
 
 
 def _no_constant(word: str) -> None:

@@ -127,14 +127,12 @@ def refusals(route: Declared) -> list[int]:
 def _refusals(route: Declared) -> Iterable[type[SlipwayError]]:
     if route.name != get_contract.__name__:
         yield errors.Unavailable
-    if route.role:
-        yield from (errors.Unauthorized, errors.RateLimited)
+    if route.role:  # ValidationFailed: a parameter in its query that it does not know
+        yield from (errors.Unauthorized, errors.RateLimited, errors.ValidationFailed)
     if route.role not in (None, "viewer"):
         yield errors.Forbidden
     if "{" in route.path:
         yield errors.NotFound
-    if route.query:
-        yield errors.ValidationFailed
     if route.method not in _READS:  # a key may be a bad one, or another request's
         yield from (errors.ValidationFailed, errors.Conflict)
     if route.body:

@@ -20,8 +20,8 @@ log = logging.getLogger("slipway.api")
 _MOST_CHARACTERS = 300
 
 
-def entry_of(request: ChaliceRequest, caller: Caller, request_id: str) -> AuditEntry:
-    """The line of a write that is about to be carried out, or refused."""
+def entry_of(request: ChaliceRequest, caller: Caller, request_id: str, *, is_dry: bool) -> AuditEntry:
+    """The line of a write that is about to be carried out, refused, or only shown: `is_dry`."""
     objects = list((request.uri_params or {}).values())
     return AuditEntry(
         id=new_id("aud"),
@@ -32,7 +32,7 @@ def entry_of(request: ChaliceRequest, caller: Caller, request_id: str) -> AuditE
         method=request.method,
         path=path_of(request)[:_MOST_CHARACTERS],
         object_id=objects[0][:_MOST_CHARACTERS] if objects else None,
-        dry_run=request.query_params is not None and request.query_params.get("dry_run") == "true",
+        dry_run=is_dry,
         source_ip=(request.context.get("identity") or {}).get("sourceIp") or "unknown",
         request_id=request_id,
     )

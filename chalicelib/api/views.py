@@ -231,9 +231,18 @@ class Pushed(TypedDict):
 
 
 class Release(TypedDict):
+    """`kind` is its job's, `changed` what an update changed, `variables` their names.
+
+    A rollback makes none: it runs an earlier one, whose number its job has.
+    """
+
     number: int
     state: Literal["pending", "good", "failed"]
     running: bool
+    kind: Kind
+    changed: list[str]
+    variables: list[str]
+    limits: PlanLimits
     images: list[str]
     digests: list[str]
     commit: str | None

@@ -5,6 +5,7 @@ and nothing is overwritten under a command that is running.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from chalicelib.commands.command import Command
 from chalicelib.hostkit import version
 
 PYTHON = ("python3", "-I", "-S")
+_ESCAPED_IN_YAML = re.compile("[\x7f-\uffff]")
 
 
 class Port(TypedDict):
@@ -113,6 +115,15 @@ def preflight(
     return _verb("preflight", service=service, images=list(images), **needs)
 
 
+def compose_text(document: Mapping[str, Any]) -> str:
+    """The document as JSON that Compose reads too, which takes it for YAML.
+
+    Of what is not ASCII, YAML would break lines at some characters and take others not at all unless they are escaped;
+    but those above U+FFFF JSON escapes as two halves, which YAML does not know, so they stand as they are.
+    """
+    return _ESCAPED_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(document, ensure_ascii=False))
+
+
 def upload(
     service: str,
     fence: int,
@@ -128,7 +139,7 @@ def upload(
         service=service,
         fence=fence,
         release=release,
-        compose=json.dumps(document),
+        compose=compose_text(document),
         images=list(images),
         networks=list(networks),
         pool=pool,

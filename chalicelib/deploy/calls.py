@@ -272,7 +272,11 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
             continue
         if old.health == "starting" and new.health != "unhealthy":
             continue
-        told = {"healthy": "Health check passed", "stopped": "Its containers are stopped"}
+        told = {
+            "healthy": "Health check passed",
+            "stopped": "Its containers are stopped",
+            "unknown": f"Its health is not known: {new.health_message}",
+        }
         message = told.get(new.health) or f"Health check failed: {new.health_message}"
         # One line however many readers measured at once: the id follows from what was seen.
         seed = f"{service.id}{old.measured_at}{new.health}".encode()

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits, refuse_too_large
+from chalicelib.deploy.placing import Place, Wish, find_place, hold_to_limits, hold_to_machine
+from chalicelib.deploy.refusals import Refusals
+from chalicelib.deploy.sizes import packed_source, packed_variables, refuse_too_large
 from chalicelib.domain.errors import Conflict, NotFound, ValidationFailed
 from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.panel import Caller
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 # What callers call a limit.
 _FIELDS = {"cpu_millis": "cpu", "memory_mb": "memory_mb"}
+_NOTHING = Amount(cpu_millis=0, memory_mb=0, disk_mb=0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Draft:
     name: str
     wish: Wish = field(default_factory=Wish)
     place: Place | None = None
+    changed: tuple[str, ...] = ()  # in which the service would be made of something else than by now
 
     @property
     def need(self) -> Amount:
@@ -128,12 +132,19 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
         repository=wanted.repository,
         credentials=wanted.credentials,
     )
-    drafted = replace(_drafted(service, wanted.name, source, 1), wish=wanted.wish)
-    if wanted.template:
-        _refuse_below_needs(wanted.template, wanted.limits, drafted.plan)
-    _refuse_taken_name(wanted.name)
-    hold_to_limits(adapters().customers.get(wanted.customer_id), drafted.need, 1)
-    return placed(drafted)
+    refusals = Refusals()
+    drafted = refusals.of("compose", lambda: _drafted(service, wanted.name, source, 1))
+    template = wanted.template
+    if drafted and template:
+        refusals.of("limits", lambda: _refuse_below_needs(template, wanted.limits, drafted.plan))
+    need = Need(drafted.need, largest_of(drafted.plan)) if drafted else Need(_NOTHING, _NOTHING)
+    refusals.of("name", lambda: _refuse_taken_name(wanted.name))
+    customer = adapters().customers.get(wanted.customer_id)
+    refusals.of("limits", lambda: hold_to_limits(customer, need.total, 1))
+    place = refusals.of("host_id" if wanted.wish.host_id else "host_labels", lambda: find_place(need, wanted.wish))
+    if refusals or drafted is None or place is None:
+        raise refusals.together()
+    return _at(place, replace(drafted, wish=wanted.wish))
 
 
 def draft_change(service: Service, change: Change) -> Draft:
@@ -147,9 +158,20 @@ def draft_change(service: Service, change: Change) -> Draft:
     if change.compose is not None and service.repository:
         message = "its text comes from its repository; change it there, or deploy a service of your own text"
         raise ValidationFailed(message, [finding("compose", "from-repository", message)])
-    variables = _changed_variables(service, change.variables or {}, change.name or service.name)
-    if change.name and change.name != service.name:
-        _refuse_taken_name(change.name)
+    name, stored, credentials = change.name or service.name, variables_of(service), credentials_of(service)
+    variables = _changed_variables(service, stored, change.variables or {}, name)
+    refusals = Refusals()
+    if name != service.name:
+        refusals.of("name", lambda: _refuse_taken_name(name))
+    present = Source(
+        compose=service.compose,
+        variables=stored,
+        secret_names=service.secret_names,
+        limits=service.limits,
+        document={},
+        repository=service.repository,
+        credentials=credentials,
+    )
     source = Source(
         compose=change.compose if change.compose is not None else service.compose,
         variables=variables,
@@ -157,21 +179,36 @@ def draft_change(service: Service, change: Change) -> Draft:
         limits=change.limits or service.limits,
         document={},
         repository=service.repository.model_copy(update=dict(change.repository)) if service.repository else None,
-        credentials=credentials_of(service).model_copy(update=dict(change.credentials)),
+        credentials=credentials.model_copy(update=dict(change.credentials)),
     )
-    drafted = _drafted(service, change.name or service.name, source, service.last_release + 1)
+    drafted = refusals.of("compose", lambda: _drafted(service, name, source, service.last_release + 1))
+    if drafted is None:  # no more can be known
+        raise refusals.together()
     if change.limits not in (None, service.limits) and (template := _template_of(service)):
-        _refuse_below_needs(template, source.limits, drafted.plan)
-    refuse_too_large(service.host_id, largest_of(drafted.plan))
-    _refuse_below_use(drafted)
+        refusals.of("limits", lambda: _refuse_below_needs(template, source.limits, drafted.plan))
+    refusals.of("limits", lambda: hold_to_machine(service.host_id, largest_of(drafted.plan)))
     more = larger(service.promised, drafted.need).minus(service.promised)
-    hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
-    return drafted
+    refusals.of("limits", lambda: _refuse_below_use(drafted))
+    refusals.of("limits", lambda: hold_to_limits(adapters().customers.get(service.customer_id), more, 0))
+    if refusals:
+        raise refusals.together()
+    renamed = () if name == service.name else ("name",)
+    return replace(drafted, changed=(*renamed, *_differences(present, source)))
+
+
+def _differences(before: Source, after: Source) -> tuple[str, ...]:
+    """Where two releases are made of something else, in words of a request."""
+    words = {"secret_names": "secret_variables"}
+    fields = ("compose", "variables", "secret_names", "limits", "repository", "credentials")
+    return tuple(words.get(field, field) for field in fields if getattr(before, field) != getattr(after, field))
 
 
 def placed(drafted: Draft) -> Draft:
     """The draft with a host that has room for it."""
-    place = find_place(Need(drafted.need, largest_of(drafted.plan)), drafted.wish)
+    return _at(find_place(Need(drafted.need, largest_of(drafted.plan)), drafted.wish), drafted)
+
+
+def _at(place: Place, drafted: Draft) -> Draft:
     has_url = drafted.plan.routed is not None or drafted.service.repository is not None
     changes = {"host_id": place.host_id, "promised": drafted.need, "has_url": has_url}
     return replace(drafted, place=place, service=drafted.service.model_copy(update=changes))
@@ -189,7 +226,9 @@ def _drafted(service: Service, name: str, source: Source, number: int) -> Draft:
     plan = _plan(service, source, number) if source.repository is None else _to_come(source)
     if service.release and source.repository is None:
         plan = plan.keeping_unchanged(source_of(service.id, service.release).document)
-    return Draft(service, plan, source.model_copy(update={"document": plan.document}), name)
+    source = source.model_copy(update={"document": plan.document})
+    refuse_too_large(source)
+    return Draft(service, plan, source, name)
 
 
 def _plan(service: Service, source: Source, release: int) -> "compose.Plan":
@@ -256,8 +295,9 @@ def _to_come(source: Source) -> "compose.Plan":
     )
 
 
-def _changed_variables(service: Service, changes: Mapping[str, str | None], name: str) -> dict[str, str]:
-    stored = variables_of(service)
+def _changed_variables(
+    service: Service, stored: dict[str, str], changes: Mapping[str, str | None], name: str
+) -> dict[str, str]:
     template = _template_of(service) if changes or name != service.name else None
     if template:
         stored = template.chosen(stored, called(service.name))
@@ -355,7 +395,7 @@ def sealed_credentials(service_id: str, credentials: Credentials) -> bytes | Non
 
 
 def sealed_source(source: Source, service_id: str) -> bytes:
-    return adapters().sealer.seal(zlib.compress(source.model_dump_json().encode()), service_id)
+    return adapters().sealer.seal(packed_source(source), service_id)
 
 
 def source_of(service_id: str, number: int) -> Source:
@@ -365,4 +405,4 @@ def source_of(service_id: str, number: int) -> Source:
 
 
 def sealed_variables(service_id: str, variables: Mapping[str, str]) -> bytes:
-    return adapters().sealer.seal(json.dumps(dict(variables)).encode(), service_id)
+    return adapters().sealer.seal(packed_variables(variables), service_id)

@@ -40,7 +40,7 @@ def find_place(need: Need, wish: Wish) -> Place:
     return Place(chosen.host.id, reason)
 
 
-def refuse_too_large(host_id: str, largest: Amount) -> None:
+def hold_to_machine(host_id: str, largest: Amount) -> None:
     """Raise `NoRoom` if the host's machine cannot run a container of this size."""
     host = adapters().hosts.get(host_id)
     reason = too_small(host, largest)
@@ -126,6 +126,7 @@ def _overcommit() -> Overcommit:
 
 def _said(field: str, amount: int) -> str:
     """An amount of a customer's limit, in the unit that callers give it in."""
-    if field == "cpu_millis":
-        return f"{amount / 1000:g} cores"
-    return f"{amount} MB of memory" if field == "memory_mb" else f"{amount} services"
+    if field == "memory_mb":
+        return f"{amount} MB of memory"
+    count, noun = (amount / 1000, "core") if field == "cpu_millis" else (amount, "service")
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"

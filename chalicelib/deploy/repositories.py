@@ -13,7 +13,8 @@ from typing import Any
 from chalicelib.commands import kit
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import closed_to, has_pulled, logins_for, will_pull
-from chalicelib.deploy.placing import hold_to_limits, refuse_too_large, room_for
+from chalicelib.deploy.placing import hold_to_limits, hold_to_machine, room_for
+from chalicelib.deploy.sizes import refuse_too_large
 from chalicelib.deploy.work import WAIT_SECONDS, Work
 from chalicelib.domain import compose, dockerfile, planning
 from chalicelib.domain.errors import (
@@ -171,7 +172,7 @@ def settle(work: Work, plan: BuildPlan, tree: Tree, because: str = "") -> None:
         built = running.built
         planned = _judged(service, release, made_of, plan, text, built)
         builds = [one.model_copy(update={"tag": new.tag}) for one, new in zip(builds, planned.builds, strict=True)]
-    refuse_too_large(service.host_id, drafting.largest_of(planned))
+    hold_to_machine(service.host_id, drafting.largest_of(planned))
     if running:
         planned = planned.keeping_unchanged(work.source(running.number).document)
     _store(
@@ -226,9 +227,8 @@ def _with_variables(plan: BuildPlan, variables: dict[str, str]) -> str:
         return plan.compose
     document = compose.read(plan.compose)
     service = document["services"][planning.SERVICE]
-    return json.dumps(
-        {**document, "services": {planning.SERVICE: {**service, "environment": sorted(variables)}}}, indent=2
-    )
+    named = {**document, "services": {planning.SERVICE: {**service, "environment": sorted(variables)}}}
+    return json.dumps(named, indent=2, ensure_ascii=False)  # it is read as YAML, which knows no pairs of escapes
 
 
 def _judged(
@@ -313,6 +313,7 @@ def _filled(release: Release, planned: compose.Plan, plan: BuildPlan, built: str
 
 
 def _store(work: Work, release: Release, made_of: Source, planned: Planned) -> None:
+    refuse_too_large(made_of)
     service = work.service
     promised = drafting.larger(service.promised, drafting.amount_of(release))
     hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)

@@ -247,6 +247,9 @@ def _release(drafted: drafting.Draft, job: Job, number: int) -> Release:
         ),
         cpu_millis=plan.cpu_millis,
         memory_mb=plan.memory_mb,
+        kind=job.kind,
+        changed=drafted.changed,
+        variables=tuple(sorted(drafted.source.variables)),
         created_at=now(),
     )
 

@@ -187,7 +187,7 @@ def record(work: Work) -> str:
     what = f"to release {release.number}" if job.kind == "rollback" else f"from {origin}"
     adapters().services.finish(
         service,
-        start.ended_job(job, "succeeded", f"{verb} release {release.number}"),
+        start.ended_job(job, "succeeded", f"{verb} {'to ' if job.kind == 'rollback' else ''}release {release.number}"),
         (
             work.event("deploy", "success", f"{verb} {what}"),
             work.event("health", "healthy", "Health check passed"),

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from chalicelib.domain.git import Build, Credentials, Repository
+from chalicelib.domain.job import Kind
 from chalicelib.domain.placement import Amount
 from chalicelib.domain.words import Noun
 
@@ -94,6 +95,9 @@ class Release(Noun):
     networks: tuple[NetworkPlan, ...] = ()
     cpu_millis: int
     memory_mb: int
+    kind: Kind = "deploy"  # of the job that made it
+    changed: tuple[str, ...] = ()  # what an update was to change, in words of its request
+    variables: tuple[str, ...] = ()  # their names
     image_ids: dict[str, str] = {}
     containers: dict[str, int] = {}  # of each compose service, as it left them running
     digests: tuple[str, ...] = ()

@@ -48,6 +48,8 @@ def parse_time(text: str) -> datetime:
     trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
     try:
         return datetime.fromisoformat(trimmed).astimezone(UTC)
+    except ValueError:  # Python's words for it are about Python
+        raise ValueError("is no date, time or offset that there is: give one such as 2026-03-29T14:30:00Z") from None
     except OverflowError:
         raise ValueError("must lie within the years 1 to 9999 in UTC") from None
 

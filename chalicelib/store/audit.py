@@ -35,14 +35,15 @@ class AuditStore:
             return
 
     def page(
-        self, since: datetime, until: datetime, page: int, per_page: int, token_id: str | None = None
+        self, since: datetime, until: datetime, page: int, per_page: int, **equal: str
     ) -> tuple[list[AuditEntry], int]:
         """One page of what was asked from `since` to `until`, newest first, and how much that is in all.
+
+        `equal` are values that its lines' fields have: token_id, object_id, method.
 
         Every line of those days is counted: about a read unit for 20 of them.
         """
         since = max(since, datetime.now(UTC) - self._kept)
-        equal = {"token_id": token_id} if token_id else {}
         total, skip, found = 0, (page - 1) * per_page, list[AuditEntry]()
         for day, first, last in _days(since, until):
             count = self._table.count_between(day, first, last, **equal)

@@ -135,7 +135,9 @@ class Table:
     def _ranges(self, pk: str, first: str, last: str, equal: Mapping[str, str], **arguments: Any) -> Iterator[Any]:
         values = {":pk": pk, ":first": first, ":last": last, **{f":{name}": value for name, value in equal.items()}}
         if equal:
-            arguments["FilterExpression"] = " AND ".join(f"{name} = :{name}" for name in equal)
+            # Named apart: `method` is a word of DynamoDB's own.
+            arguments["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in equal)
+            arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in equal}
         while True:
             answer = self._call(
                 "query",

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
@@ -34,6 +35,7 @@ from infra.local.sockets import Limits
 log = logging.getLogger("slipway.local")
 
 _LOG_BYTES = 10_000_000
+_PRIVATE = 0o600
 _REQUESTS_PER_MINUTE = "60000"
 _AGENT_PACE_MS = "20"
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  only where it is asked for
@@ -219,10 +221,23 @@ def _stop_on_signals() -> None:
         signal.signal(name, stop)
 
 
+class _PrivateLog(RotatingFileHandler):
+    """Readable by its owner alone, as all of the state is; one from before is made so."""
+
+    def _open(self) -> TextIOWrapper:
+        file = open(self.baseFilename, "ab", opener=_for_its_owner)  # noqa: SIM115
+        os.fchmod(file.fileno(), _PRIVATE)
+        return TextIOWrapper(file, encoding=self.encoding)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, _PRIVATE)
+
+
 def _log_to(file: Path) -> None:
     """Everything into a file; only what is wrong onto the terminal."""
     handlers: list[tuple[logging.Handler, int]] = [
-        (RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=2), logging.INFO),
+        (_PrivateLog(file, maxBytes=_LOG_BYTES, backupCount=2), logging.INFO),
         (logging.StreamHandler(), logging.CRITICAL),
     ]
     for handler, level in handlers:

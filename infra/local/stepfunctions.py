@@ -6,6 +6,7 @@ moto would make a new boto3 client for every task and reach Lambda over HTTP; he
 
 import io
 import json
+import logging
 import pickle
 import re
 import threading
@@ -22,6 +23,7 @@ from moto.core.request import Request
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser import utils as moto_threads
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.component import eval_component
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
@@ -53,6 +55,7 @@ class StepFunctions:
         models.AmazonStateLanguageParser = parser  # type: ignore[attr-defined, assignment]
         # A path's grammar is built anew for every path of every state entered: 3 ms each, and the same few paths.
         json_path.parse = result_path.parse = _path  # type: ignore[attr-defined]
+        logging.getLogger(eval_component.__name__).addFilter(_is_a_fault)
         self._lock = threading.Lock()  # moto looks a name up, then adds it
         self._stopped: dict[str, dict[str, Any]] = {}
 
@@ -107,6 +110,11 @@ class StepFunctions:
                 machine.executions.remove(execution)
                 self._stopped.pop(execution.execution_arn, None)
         moto_threads.TMP_THREADS[:] = [thread for thread in moto_threads.TMP_THREADS if thread.is_alive()]
+
+
+def _is_a_fault(line: logging.LogRecord) -> bool:
+    """An execution that fails as its definition says is no error of the interpreter's; its job tells of it."""
+    return not line.getMessage().startswith("Exception=FailureEventException")
 
 
 class _ParsedOnce:

@@ -82,10 +82,26 @@ def test_entries_are_found_by_token_and_time(api: Api, panel: Panel) -> None:
     assert len(trail(api, "&since=2020-01-01T00:00:00Z&until=2999-01-01T00:00:00Z")) == 2
 
 
+def test_entries_are_found_by_object_and_method(api: Api) -> None:
+    one, other = (api.post("/customers", {"name": name}).body["id"] for name in ("one", "other"))
+    api.patch(f"/customers/{one}", {"name": "renamed"})
+    api.delete(f"/customers/{one}")
+
+    found = [(entry["method"], entry["object_id"]) for entry in trail(api, f"&object_id={one}")]
+
+    assert found == [("DELETE", one), ("PATCH", one), ("POST", one)]
+    assert [entry["object_id"] for entry in trail(api, "&method=POST")] == [other, one]
+    assert [entry["method"] for entry in trail(api, f"&object_id={one}&method=PATCH")] == ["PATCH"]
+    assert trail(api, "&object_id=cust_none") == []
+    assert api.get(f"/audit?object_id={one}&per_page=1&page=2").body["total"] == 3
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "page=0",
+        "method=GET",
+        "object_id=",
         "per_page=101",
         "since=yesterday",
         "colour=red",

@@ -125,6 +125,14 @@ def test_a_change_that_is_none_or_cannot_be_is_a_422(api: Api, panel: Panel, pat
     assert api.get(path).body == before
 
 
+@pytest.mark.parametrize("junk", ["junk", "", " ", "ssh-ed25519", "ssh-ed25519 ö"])
+def test_a_host_key_that_is_none_is_refused_in_our_words(api: Api, path: str, junk: str) -> None:
+    reply = api.patch(path, {"host_key": junk})
+
+    assert reply.status == 422
+    assert reply.error["details"][0]["message"].startswith("is cut short, or no public key")
+
+
 def test_a_move_is_made_of_the_version_that_was_seen(api: Api, panel: Panel, path: str) -> None:
     tag = api.get(path).headers["ETag"]
     assert api.patch(path, {"labels": {"disk": "ssd"}}).status == 200

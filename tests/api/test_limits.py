@@ -16,7 +16,6 @@ from tests.emulator import Panel
         ({"memory_mb": 128}, {"cpu": 0.5, "memory_mb": 128}),
         ({"memory_mb": None}, {"cpu": 0.5, "memory_mb": 512}),
         ({"cpu": None}, {"cpu": 1.0, "memory_mb": 64}),
-        ({}, {"cpu": 0.5, "memory_mb": 64}),
         (None, {"cpu": 1.0, "memory_mb": 512}),
     ],
 )

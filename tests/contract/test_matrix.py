@@ -97,7 +97,20 @@ def test_what_is_anothers_is_answered_as_what_is_missing(api: Api, world: World,
         missing, foreign = asked.send("missing", **way), asked.send("foreign", **way)
         assert _comparable(foreign) == _comparable(missing), way
         if key is None:
-            assert foreign.status == (404 if who.may(route) else 403), way
+            is_read = not way.get("query") or route.query is not None
+            assert foreign.status == ((404 if is_read else 422) if who.may(route) else 403), way
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in DECLARED if route.role], ids=lambda route: f"{route.method} {route.path}"
+)
+def test_a_parameter_that_a_route_does_not_know_is_refused_by_every_route(
+    api: Api, world: World, route: Declared
+) -> None:
+    reply = Asked(api, world, route).send("own", query="?colour=red")
+
+    assert reply.status == 422, reply.text
+    assert [problem["path"] for problem in reply.error["details"]] == ["colour"]
 
 
 def test_a_filter_for_anothers_services_finds_what_one_for_nobodys_finds(api: Api, world: World) -> None:

@@ -138,7 +138,7 @@ def test_replicas_are_weighed_one_by_one_against_the_machine(panel: Panel) -> No
 def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     customer = panel.customers.get(service.customer_id)
-    panel.customers.change(customer, limits=CustomerLimits(services=1, memory_mb=600))
+    panel.customers.change(customer, limits=CustomerLimits(services=1, memory_mb=600, cpu_millis=700))
 
     with pytest.raises(ValidationFailed) as create:
         drafting.draft(wanted(panel, "more", customer.id), ADMIN)
@@ -148,6 +148,10 @@ def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, ho
     assert {problem["path"] for problem in create.value.details} == {
         "customer.limits.services",
         "customer.limits.memory_mb",
+        "customer.limits.cpu",
     }
+    told = [problem["message"] for problem in create.value.details]
+    assert "the customer may have 0.7 cores, has 1 core, and this would add 1 core" in told
+    assert "the customer may have 1 service, has 1 service, and this would add 1 service" in told
     assert [problem["path"] for problem in change.value.details] == ["customer.limits.memory_mb"]
     assert panel.services.get(service.id).status == "running"

@@ -169,6 +169,8 @@ def test_a_host_that_does_not_answer_changes_no_status(panel: Panel, host: FakeH
     assert panel.services.get(service.id).status == "running"
     seen = panel.services.observations([(service.host_id, service.id)])[service.id]
     assert (seen.health, seen.consecutive_failures) == ("unknown", 1)
+    messages = [event.message for event in panel.services.events(service.id, 1, 20)[0]]
+    assert messages[0].startswith("Its health is not known: the host could not be asked")
 
 
 def test_a_service_that_a_job_holds_is_left_to_the_job(panel: Panel, host: FakeHost) -> None:

@@ -79,6 +79,7 @@ def test_a_roll_back_runs_the_images_and_variables_that_ran_then(panel: Panel, h
     assert (after.release, drafting.variables_of(after)) == (1, {"PASSWORD": "canary-secret"})
     brought = [request for verb, request in host.asked if verb == "start"][-1]
     assert (brought["release"], brought["images"]) == (1, {"app": "sha256:1"})
+    assert panel.jobs.get(job.id).message == "Rolled back to release 1"
     assert "Rolled back to release 1" in [event.message for event in panel.services.events(service.id, 1, 20)[0]]
 
 

@@ -34,6 +34,14 @@ def test_other_times_are_refused(text: str) -> None:
         parse_time(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["2026-03-29T14:30:00+99:00", "2026-02-30T14:30:00Z", "2026-03-29T25:30:00Z", "0000-03-29T14:30:00Z"]
+)
+def test_a_time_that_there_is_not_is_refused_in_our_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is no date, time or offset that there is"):
+        parse_time(text)
+
+
 def test_now_is_written_so_that_it_sorts_and_reads_back() -> None:
     text = now()
 

@@ -2,10 +2,12 @@
 
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ import pytest
 import requests
 
 from infra.local.cloud import PROJECT
+from infra.local.runner import _PrivateLog
 
 
 def _words(state: Path, *more: str) -> list[str]:
@@ -54,6 +57,23 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> 
 
 def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "a port is 0 to 65535" in _refusal(tmp_path, "--port", "70000")
+
+
+def test_the_log_is_its_owners_alone_and_so_are_those_it_was_before(tmp_path: Path) -> None:
+    (tmp_path / "slipway.log").write_text("from before\n")
+    (tmp_path / "slipway.log").chmod(0o644)
+    log = _PrivateLog(tmp_path / "slipway.log", maxBytes=10, backupCount=2)
+
+    try:
+        for line in ("the first line", "the second"):
+            log.emit(logging.LogRecord("x", logging.INFO, "", 0, line, None, None))
+    finally:
+        log.close()
+
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["slipway.log", "slipway.log.1", "slipway.log.2"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert files[-1].read_text() == "from before\n"
 
 
 class Running:

@@ -1,6 +1,7 @@
 """The workflow language, as far as Slipway's definition uses it, over the same boto3 calls as on AWS."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,6 +145,17 @@ def test_an_uncaught_error_fails_the_execution_by_its_name(bench: Bench) -> None
     bench.does = failing(CommandFailed("exit 1"))
     ended = bench.ended(bench.start(("One", task())))
     assert (ended["status"], ended["error"]) == ("FAILED", "CommandFailed")
+
+
+def test_an_execution_that_fails_as_defined_is_no_error_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    sorry = {"Type": "Fail", "Error": "Bad", "Cause": "because"}
+    ended = bench.ended(bench.start(("One", task("Sorry")), ("Sorry", sorry)))
+    logging.getLogger("moto.stepfunctions.parser.asl.component.eval_component").error("%s at '%s'", "other", "x")
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "Bad")
+    assert [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR] == ["other at 'x'"]
 
 
 def test_a_function_that_does_not_exist_can_be_caught(bench: Bench) -> None:

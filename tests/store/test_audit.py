@@ -57,7 +57,7 @@ def test_one_tokens_lines_are_counted_and_paged_alone(panel: Panel) -> None:
         panel.audit.begin(an_entry(hours_ago=hours))
         panel.audit.begin(an_entry(hours_ago=hours + 0.5, token_id="tok_b"))
 
-    found, total = panel.audit.page(NOW - timedelta(days=9), NOW, 2, 20, "tok_b")
+    found, total = panel.audit.page(NOW - timedelta(days=9), NOW, 2, 20, token_id="tok_b")
 
     assert total == 30
     assert [entry.token_id for entry in found] == ["tok_b"] * 10

@@ -10,8 +10,9 @@ from chalicelib.api.services.bodies import DryRun, VariableName, VariableValue, 
 from chalicelib.api.services.plans import plan_of, planning_of, warnings_of
 from chalicelib.api.versions import etag
 from chalicelib.deploy import drafting, sources, start
+from chalicelib.domain.errors import ValidationFailed
 from chalicelib.domain.service import Limits, Service
-from chalicelib.domain.words import DnsLabel
+from chalicelib.domain.words import DnsLabel, finding
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
@@ -80,6 +81,9 @@ def change_service(request: Request, service_id: str) -> Answer:
         credentials=wanted.credentials(),
     )
     drafted = drafting.draft_change(service, change)
+    if not drafted.changed:
+        message = "nothing to change: it is all as it is by now; redeploy runs the service again"
+        raise ValidationFailed(message, [finding("body", "nothing-to-change", message)])
     if drafted.source.repository:
         sources.check("git_url", drafted.source.repository.url, drafted.source.credentials)
     if dry and drafted.source.repository:

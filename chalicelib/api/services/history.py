@@ -34,6 +34,10 @@ def _release_view(release: Release, service: Service) -> views.Release:
     return views.Release(
         number=release.number,
         state=release.state,
+        kind=release.kind,
+        changed=list(release.changed),
+        variables=list(release.variables),
+        limits=views.PlanLimits(cpu=release.cpu_millis / 1000, memory_mb=release.memory_mb),
         running=release.number == service.release,
         images=list(release.images),
         digests=list(release.digests),

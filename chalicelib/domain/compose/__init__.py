@@ -46,7 +46,7 @@ class Plan:
         """
         earlier = before["services"]
         services = {
-            name: earlier[name] if name in earlier and _unlabelled(service) == _unlabelled(earlier[name]) else service
+            name: earlier[name] if name in earlier and unlabelled(service) == unlabelled(earlier[name]) else service
             for name, service in self.document["services"].items()
         }
         return replace(self, document={**self.document, "services": services})
@@ -110,7 +110,8 @@ def check_variables(variables: Mapping[str, str]) -> None:
     verdict.settle()
 
 
-def _unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
+def unlabelled(service: Mapping[str, Any]) -> dict[str, Any]:
+    """A document's service without its release's number, which differs in each release."""
     labels = {name: value for name, value in service["labels"].items() if name != "slipway.release"}
     return {**service, "labels": labels}
 
@@ -128,7 +129,9 @@ __all__ = [
     "Repository",
     "Routed",
     "check_variables",
+    "escaped",
     "judge",
     "plan",
     "read",
+    "unlabelled",
 ]

@@ -68,7 +68,11 @@ _BUILT_HERE = re.compile(r"(?:\A|/)slipway/svc_[a-z0-9]{16}", re.IGNORECASE)
 _LONGEST_IMAGE = 512
 
 _CONTAINED = "remove it; a container stays in its own namespace"
-_namespace = matching(r"(?!)", _CONTAINED, "host-namespace")
+
+
+def _namespace(_value: Any, path: str, verdict: Verdict) -> Any:
+    verdict.refuse(path, "host-namespace", _CONTAINED)
+    return DROP
 
 
 def image(value: Any, path: str, verdict: Verdict) -> Any:

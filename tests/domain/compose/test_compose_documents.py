@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chalicelib.commands.kit import compose_text
 from chalicelib.domain.compose import Plan, judge
 
 from .conftest import SERVICE_ID, Planned, Resolved
@@ -50,7 +51,29 @@ def test_the_real_compose_resolves_each_document_to_itself(compose: Resolved, pl
 
 def _on_host(compose: Resolved) -> Callable[[Plan], dict[str, Any]]:
     """What the host's Compose makes of a document. It is given no variables: none may matter any more."""
-    return lambda plan: compose(json.dumps(plan.document))
+    return lambda plan: compose(compose_text(plan.document))
+
+
+# Of each kind that YAML has rules about: its own line breaks, what it takes escaped alone, half a character that is
+# two, the ends of what there is.
+STRANGE = (
+    "😀 👩‍👩‍👧 \x85 \u2028 \u2029 \x7f \x80 \x9f \xa0 \xad \ufeff "
+    "\ufffd \ufffe \uffff \U00010000 \U0001ffff \U0010ffff \b\f\x1f"
+)
+
+
+@pytest.mark.parametrize("character", STRANGE.split(" "), ids=ascii)
+def test_the_real_compose_reads_every_character_as_it_was_given(
+    compose: Resolved, planned: Planned, character: str
+) -> None:
+    value = f"a{character}b\\ud83d\\{character}"
+
+    plan = planned("services: {web: {image: app, environment: [V], command: 'run ${V}'}}", {"V": value})
+    resolved = compose(compose_text(plan.document))
+
+    assert resolved["services"]["web"]["environment"] == {"V": value}
+    assert json.loads(compose_text(plan.document)) == plan.document
+    assert judge(resolved, plan.document) == []
 
 
 @given(values=st.lists(st.text(st.sampled_from("$${}:-?+Aa \"'\\\n%"), max_size=12), min_size=40, max_size=60))
@@ -60,7 +83,7 @@ def test_a_value_reaches_the_container_as_it_was_given(compose: Resolved, planne
     text = json.dumps({"services": {"web": {"image": "app", "environment": list(variables)}}})
 
     plan = planned(text, variables)
-    resolved = compose(json.dumps(plan.document), {"A": "wrong", "a": "wrong"})
+    resolved = compose(compose_text(plan.document), {"A": "wrong", "a": "wrong"})
 
     printed = resolved["services"]["web"]["environment"]
     assert {key: value.replace("$$", "$") for key, value in printed.items()} == variables

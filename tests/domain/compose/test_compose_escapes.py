@@ -253,6 +253,14 @@ def test_leave_to_publish_ports_opens_nothing_else(refused: Refused, escape: str
     assert rule in {detail["rule"] for detail in refused(text, {"YES": "true"}, publish_ports=True)}
 
 
+@pytest.mark.parametrize("key", ["pid", "uts", "userns_mode"])
+@pytest.mark.parametrize("value", ["host", "1", "[a]"])
+def test_what_must_go_is_not_said_to_be_written(refused: Refused, key: str, value: str) -> None:
+    (found,) = refused(f"services: {{app: {{image: x, {key}: {value}}}}}")
+
+    assert (found["rule"], found["message"]) == ("host-namespace", "remove it; a container stays in its own namespace")
+
+
 def test_every_finding_is_told_at_once(refused: Refused) -> None:
     text = """
 services:
