@@ -241,7 +241,7 @@ def undrain_host(request: Request, host_id: str) -> Answer:
     raises=ASKS_HOST,
 )
 def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
-    """What the host holds, by our labels, of services that live elsewhere or nowhere."""
+    """What the host holds, by our labels, of services that live nowhere any more."""
     adapters().hosts.get(host_id)
     wanted = request.parameters(Paged)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]

@@ -454,7 +454,7 @@ class HostPage(Page):
 
 
 class Orphan(TypedDict):
-    """What a host holds of a service that lives elsewhere or nowhere."""
+    """What a host holds of a service that lives nowhere any more."""
 
     service_id: str
     containers: list[str]

@@ -29,7 +29,7 @@ def reconcile(host_id: str, service_ids: list[str]) -> dict[str, Any]:
 
 
 def orphans(host_id: str) -> dict[str, Any]:
-    """What the host holds of services that live elsewhere or nowhere: `{orphans: {service id: {kind: […]}}}`."""
+    """What the host holds of services that live nowhere: `{orphans: {service id: {kind: […]}}}`."""
     return {"orphans": _orphans(host_id)}
 
 
@@ -54,10 +54,10 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {"reconcile": reconcile, "orph
 def _orphans(host_id: str) -> dict[str, Any]:
     host = adapters().hosts.get(host_id)
     found = adapters().connected(host).kit(kit.inventory(), timeout=30)["services"]
-    # One that is being torn down lives here too: its own job removes it.
-    known = adapters().services.find_many(list(found))
-    here = {service_id for service_id, service in known.items() if service.host_id == host_id}
-    return {service_id: what for service_id, what in sorted(found.items()) if service_id not in here}
+    # Whichever host it is said to live on: two entries may be one machine, and what is swept takes its volumes along.
+    # One that is being torn down lives too: its own job removes it.
+    living = adapters().services.find_many(list(found))
+    return {service_id: what for service_id, what in sorted(found.items()) if service_id not in living}
 
 
 def _put_right(service: Service, seen: Status) -> bool:

@@ -132,6 +132,20 @@ def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHo
     assert [request["service"] for verb, request in host.asked if verb == "remove"] == [UNKNOWN]
 
 
+def test_what_lives_by_another_entry_of_the_same_machine_is_no_orphan(panel: Panel, host: FakeHost) -> None:
+    running_one, leaving = deployed(panel), deployed(panel, "leaving")
+    start.remove(leaving, ADMIN)
+    again = panel.a_host("again")
+    host.answers["inventory"] = {"services": {id_: {"volumes": ["v1"]} for id_ in (running_one.id, leaving.id)}}
+
+    listed = call("orphans", host_id=again.id)
+    refused = [call("sweep", host_id=again.id, service_ids=[service.id]) for service in (running_one, leaving)]
+
+    assert listed["answer"] == {"orphans": {}}
+    assert [answer["error"]["type"] for answer in refused] == ["Conflict", "Conflict"]
+    assert "remove" not in host.verbs()
+
+
 def test_looking_at_a_host_costs_no_more_calls_for_more_services(panel: Panel, host: FakeHost) -> None:
     counted = Counted(panel.client("dynamodb"))
     panel.table = Table(counted, panel.table._name)  # before anything uses the panel's stores
