@@ -43,7 +43,7 @@ def find_place(need: Amount, wish: Wish) -> Place:
 def room_for(host_id: str, customer_id: str) -> Room:
     """What may be promised of a host and to a customer; the write that promises holds it against what was."""
     host = adapters().hosts.get(host_id)
-    return Room(capacity_of(host, _overcommit()), adapters().customers.get(customer_id).limits)
+    return Room(capacity_of(host, _overcommit()) or Amount(), adapters().customers.get(customer_id).limits)
 
 
 def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:

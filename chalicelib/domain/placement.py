@@ -49,7 +49,7 @@ class Overcommit:
 
 
 def capacity_of(host: Host, overcommit: Overcommit) -> Amount | None:
-    """What may be promised of a host; None before it was checked."""
+    """What may be promised of a host; None before it was found to have any."""
     facts = host.facts
     if not {"cpus", "memory_mb", "disk_total_mb"} <= facts.keys():
         return None
@@ -89,6 +89,8 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
     host, capacity = candidate.host, candidate.capacity
     if host_id and host.id != host_id:
         return "was not asked for"
+    if capacity is None:
+        return "was never found in order: check it with POST /api/hosts/{id}/check"
     # One that was asked for is tried, ready or not: the job then says what is the matter with it.
     if host.status != "ready" and not host_id:
         return "is not ready: check it with POST /api/hosts/{id}/check"
@@ -97,8 +99,6 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
     missing = [f"{name}={value}" for name, value in selector.items() if host.labels.get(name) != value]
     if missing:
         return f"lacks the label {', '.join(missing)}"
-    if capacity is None:
-        return None if host_id else "was never checked: do it with POST /api/hosts/{id}/check"
     total = candidate.reserved.plus(need)
     for what, wanted, there in (
         ("memory", total.memory_mb, capacity.memory_mb),
@@ -115,6 +115,5 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
 
 def _filled(candidate: Candidate, need: Amount) -> Fraction:
     """The part of its memory that would be promised."""
-    if candidate.capacity is None:
-        return Fraction(0)
+    assert candidate.capacity  # else it does not fit
     return Fraction(candidate.reserved.plus(need).memory_mb, max(candidate.capacity.memory_mb, 1))

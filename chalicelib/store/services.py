@@ -44,9 +44,9 @@ ROW_FIELDS = (
 
 @dataclass(frozen=True)
 class Room:
-    """How much may be promised: of the host (None: it was never checked), and to the customer."""
+    """How much may be promised: of the host, and to the customer."""
 
-    capacity: Amount | None
+    capacity: Amount
     limits: CustomerLimits
 
 

@@ -128,3 +128,18 @@ def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, ho
     }
     assert [problem["path"] for problem in change.value.details] == ["customer.limits.memory_mb"]
     assert panel.services.get(service.id).status == "running"
+
+
+@pytest.mark.parametrize("facts", [{}, SMALL | {"memory_mb": 256}])
+def test_a_host_that_turned_out_to_have_nothing_to_promise_meanwhile_is_promised_nothing(
+    panel: Panel, facts: dict[str, int]
+) -> None:
+    (host_id,) = small_hosts(panel, 1)
+    drafted = drafting.draft(wanted(panel, "blog", panel.a_customer().id, Wish(host_id=host_id)), ADMIN)
+    panel.hosts.change(panel.hosts.get(host_id), facts=facts)
+
+    with pytest.raises(Conflict, match="no host can take this service"):
+        start.create(drafted, ADMIN)
+
+    assert panel.promises.of([host_id])[host_id]["services"] == 0
+    assert panel.services.rows() == []
