@@ -121,6 +121,7 @@ def create_host(request: Request) -> Answer:
             ],
         )
     _refuse_taken_name(wanted.name)
+    _refuse_taken_place(wanted.address, wanted.port)
     made = adapters().host_calls.ask(
         "prepare_host",
         private_key=wanted.private_key,
@@ -178,8 +179,11 @@ def change_host(request: Request, host_id: str) -> Answer:
     request.must_match(host.version)
     wanted = request.body(ChangeHost)
     given = wanted.model_dump(exclude_none=True, exclude={"trust_on_first_use"})
+    address, port = wanted.address or host.address, wanted.port or host.port
+    if not host.answers_at(address, port):
+        _refuse_taken_place(address, port)
     if wanted.host_key or wanted.trust_on_first_use:
-        place = {"address": wanted.address or host.address, "port": wanted.port or host.port}
+        place = {"address": address, "port": port}
         shown = wanted.host_key or adapters().host_calls.ask("scan_host", **place)["host_key"]
         given["host_key"] = _without_comment(shown)
     changes = {name: value for name, value in given.items() if value != getattr(host, name)}
@@ -308,6 +312,14 @@ def _refuse_taken_name(name: str) -> None:
     """Before the host is asked for anything; the write that follows is what decides."""
     if any(host.name == name for host in adapters().hosts.all()):
         raise taken(name)
+
+
+def _refuse_taken_place(address: str, port: int) -> None:
+    """One machine is one host. By which other names and addresses it is reached, its check tells."""
+    for host in adapters().hosts.all():
+        if host.answers_at(address, port):
+            message = f"the machine at {address}, port {port}, is registered already, as {host.name}"
+            raise Conflict(message, {"host_id": host.id})
 
 
 def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:

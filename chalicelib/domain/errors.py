@@ -70,6 +70,10 @@ class NoRoom(Conflict):
     """What was promised meanwhile leaves no room on the host. Another may have it."""
 
 
+class SameMachine(Conflict):
+    """This machine is registered already, as another host."""
+
+
 class TooLarge(SlipwayError):
     """The body is over the limit."""
 

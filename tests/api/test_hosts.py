@@ -197,3 +197,21 @@ def test_no_half_of_a_rotation_is_hidden_and_no_private_key_shown(
     assert reply.body["status"] == "ready"
     assert "sealed" not in reply.text
     assert panel.hosts.get(host_id).retired_keys == (old,)
+
+
+def test_a_machine_is_not_registered_twice_nor_moved_to(api: Api, panel: Panel, path: str, host_id: str) -> None:
+    other = panel.hosts.change(panel.a_host("other"), address="one.example.com")
+    place = {"address": "One.Example.com", "port": 22}
+
+    added = api.post("/hosts", {"name": "new", "user": "root", "host_key": KEY, **place})
+    moved = api.patch(path, {"address": place["address"], "trust_on_first_use": True})
+
+    for refused in (added, moved):
+        assert refused.status == 409
+        assert refused.error["message"].endswith("is registered already, as other")
+        assert refused.error["details"] == {"host_id": other.id}
+    assert told(panel) == []
+    assert len(panel.hosts.all()) == 2
+    assert (
+        api.patch(path, {"address": place["address"], "port": 2222}).status == 200
+    )  # behind one address, two machines
