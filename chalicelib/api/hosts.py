@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -138,6 +139,7 @@ def create_host(request: Request) -> Answer:
         public_key=made["public_key"],
         labels=wanted.labels,
         sealed_private_key=bytes.fromhex(made["sealed_private_key"]),
+        check_due=bool(wanted.private_key),
         created_at=now(),
         updated_at=now(),
     )
@@ -193,7 +195,7 @@ def change_host(request: Request, host_id: str) -> Answer:
         _refuse_taken_name(changes["name"])
     is_moved = not host.is_where(host.model_copy(update=changes))
     if is_moved:  # what was found of it was found elsewhere; what it can take is reckoned by that until it is checked
-        changes |= {"status": "new", "problems": ()}
+        changes |= {"status": "new", "problems": (), "check_due": True}
     changed = adapters().hosts.change(host, **changes, updated_at=now())
     if is_moved:
         adapters().host_calls.tell("check_host", host_id=host_id)
@@ -335,7 +337,9 @@ def _shown(host: Host) -> Answer:
 def _agent_view(agent: Agent | None) -> views.HostAgent | None:
     if agent is None or agent.revoked_at:
         return None
-    return views.HostAgent(version=agent.version, last_seen=agent.last_seen, connected=bool(agent.connection_id))
+    # The connection of a host that lost power, or was cut off, stays open on this side for a long time.
+    connected = bool(agent.connection_id) and not agent.is_silent(datetime.now(UTC))
+    return views.HostAgent(version=agent.version, last_seen=agent.last_seen, connected=connected)
 
 
 def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan:
@@ -352,7 +356,10 @@ def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan
 def _found(host: Host) -> Iterator[views.HostProblem]:
     """What its last check found."""
     for problem in host.problems:
-        yield views.HostProblem(check=problem["check"], message=problem["message"])
+        shown = views.HostProblem(check=problem["check"], message=problem["message"])
+        if "since" in problem:
+            shown["since"] = problem["since"]
+        yield shown
 
 
 def _left_of_rotations(host: Host) -> Iterator[views.HostProblem]:

@@ -397,8 +397,11 @@ class Job(TypedDict):
 
 
 class HostProblem(TypedDict):
+    """`since` is there where the host is not reached."""
+
     check: str
     message: str
+    since: NotRequired[Time]
 
 
 class HostCapacity(TypedDict):

@@ -13,6 +13,7 @@ from chalicelib.deploy.work import attempt
 from chalicelib.domain.errors import Changed, Conflict, SameMachine, SlipwayError
 from chalicelib.domain.observing import all_done, observation, status_seen, unreachable
 from chalicelib.domain.panel import Host, machine_of
+from chalicelib.domain.reach import problem_since
 from chalicelib.domain.service import Event, Release, Service
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -74,7 +75,11 @@ def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
 
 
 def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
-    """Measure services of one host and keep what was seen; `statuses` are what the containers amount to."""
+    """Measure services of one host and keep what was seen; `statuses` are what the containers amount to.
+
+    `problem` is why the host could not be asked: `{check, message}`.
+    """
+    problem = None
     services = list(adapters().services.find_many(service_ids).values())
     releases = adapters().services.running_releases(services)
     before = adapters().services.observations([(host_id, service.id) for service in services])
@@ -93,7 +98,7 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
             timeout=15,
         )
     except SlipwayError as error:
-        statuses = {}
+        statuses, problem = {}, _problem(error.code, error.message)
         found = {
             service.id: unreachable(moment, before.get(service.id), f"the host could not be asked: {error.message}")
             for service in services
@@ -108,7 +113,7 @@ def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
         }
     adapters().services.observe(host_id, found)
     _note_changes(services, before, found)
-    return {"measured": sorted(found), "statuses": statuses}
+    return {"measured": sorted(found), "statuses": statuses, "problem": problem}
 
 
 def prepare_host(host_id: str, private_key: str | None, scan: list[Any] | None) -> dict[str, Any]:
@@ -142,7 +147,7 @@ def check_host(host_id: str) -> dict[str, Any]:
         remote = adapters().connected(host)
         facts = remote.kit(kit.check(pool=settings.network_pool, min_disk_mb=settings.min_disk_mb), timeout=30)
     except SlipwayError as error:
-        return _checked(host, [_problem(error.code, error.message)], host.facts)
+        return _checked(host, [problem_since(host, error.code, error.message, now())], host.facts)
     problems = list(facts.pop("problems"))
     machine = machine_of(facts)
     if machine not in (None, host.machine):
@@ -248,7 +253,16 @@ def _checked(host: Host, problems: list[dict[str, Any]], facts: dict[str, Any], 
     """Keep what a check found, and answer its verdict."""
     status: Literal["ready", "not_ready"] = "not_ready" if problems else "ready"
     known = {name: value for name, value in facts.items() if isinstance(value, (str, int))}
-    _keep(host, status=status, problems=tuple(problems), facts=known, checked_at=now(), updated_at=now(), **more)
+    _keep(
+        host,
+        status=status,
+        problems=tuple(problems),
+        facts=known,
+        check_due=False,
+        checked_at=now(),
+        updated_at=now(),
+        **more,
+    )
     return {"status": status}
 
 

@@ -6,14 +6,17 @@ import re
 import secrets
 import string
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from chalicelib.domain.words import Noun, new_id
+from chalicelib.domain.words import Noun, new_id, parse_time
 
 Role = Literal["admin", "deployer", "viewer"]
 _RANK: dict[Role, int] = {"viewer": 0, "deployer": 1, "admin": 2}
 _TOKEN = re.compile(r"aap_k1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
 _AGENT_TOKEN = re.compile(r"aap_h1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
+# An agent sends its figures every 15 s; one that missed three of them is silent.
+SILENT_SECONDS = 45
 
 
 class KeyPair(Noun):
@@ -61,6 +64,7 @@ class Host(Noun):
     problems: tuple[dict[str, Any], ...] = ()
     facts: dict[str, Any] = {}
     machine: str | None = None
+    check_due: bool = False  # asked for, and not made yet
     checked_at: str | None = None
     created_at: str
     updated_at: str
@@ -90,6 +94,9 @@ class Agent(Noun):
 
     def accepts(self, secret: str) -> bool:
         return self.revoked_at is None and hmac.compare_digest(self.token_hash, hash_of(secret))
+
+    def is_silent(self, moment: datetime) -> bool:
+        return self.last_seen is None or moment - parse_time(self.last_seen) >= timedelta(seconds=SILENT_SECONDS)
 
 
 class CustomerLimits(Noun):

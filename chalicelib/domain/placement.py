@@ -93,7 +93,7 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
         return "was never found in order: check it with POST /api/hosts/{id}/check"
     # One that was asked for is tried, ready or not: the job then says what is the matter with it.
     if host.status != "ready" and not host_id:
-        return "is not ready: check it with POST /api/hosts/{id}/check"
+        return _unready(host)
     if host.draining:
         return "is being drained"
     missing = [f"{name}={value}" for name, value in selector.items() if host.labels.get(name) != value]
@@ -111,6 +111,13 @@ def _against(candidate: Candidate, need: Amount, selector: Mapping[str, str], ho
             f"has not enough cpu: {total.cpu_millis / 1000:g} cores would be promised of {capacity.cpu_millis / 1000:g}"
         )
     return None
+
+
+def _unready(host: Host) -> str:
+    lost = next((problem for problem in host.problems if "since" in problem), None)
+    if lost:
+        return f"is not ready: {lost['check']} since {lost['since']}; it is again once it is reached"
+    return "is not ready: check it with POST /api/hosts/{id}/check"
 
 
 def _filled(candidate: Candidate, need: Amount) -> Fraction:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import functions, start, upkeep
+from chalicelib.deploy import functions, start
 from chalicelib.domain import errors
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Status
@@ -107,15 +107,6 @@ def test_what_was_seen_before_a_job_ended_is_not_held_against_it(panel: Panel, h
     call("reconcile", host_id=service.host_id, service_ids=[service.id])
 
     assert panel.services.get(service.id).status == "stopped"
-
-
-def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None:
-    service = deployed(panel)
-    panel.host_calls.told.clear()
-
-    upkeep.look_at_every_host()
-
-    assert panel.host_calls.told == [("reconcile", {"host_id": service.host_id, "service_ids": [service.id]})]
 
 
 def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHost) -> None:
