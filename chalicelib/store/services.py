@@ -156,8 +156,8 @@ class ServiceStore:
     def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event, room: Room) -> None:
         """A new service with its first job, and what it is promised. One that is being removed already takes no name.
 
-        Raise `Conflict` if the name is taken, the customer's limits are reached, or the customer or the host went away
-        while this was prepared; `NoRoom` if the host is full by now.
+        Raise `Conflict` if the name is taken, the customer's limits are reached, or the customer went away while this
+        was prepared; `NoRoom` if the host did, or is full by now.
         """
         gone = {"service_id": service.id, "host_id": service.host_id, "job_id": job.id}
         known = put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)")
@@ -176,11 +176,10 @@ class ServiceStore:
                 *bound(job.requested_by, service_id=service.id, job_id=job.id),
             )
         except Lost as error:
-            if 3 in error.failed:  # noqa: PLR2004  # the place of the write above
-                raise NoRoom("the host has no room left") from error
+            if {2, 3} & set(error.failed):  # the places of the writes above
+                raise NoRoom("the host was removed, or has no room left") from error
             reasons = {
                 1: "the customer is no longer active",
-                2: "the host was removed",
                 4: "the customer's limits are reached",
             }
             reason = next((reasons[n] for n in error.failed if n in reasons), None)
