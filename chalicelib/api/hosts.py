@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -121,6 +122,7 @@ def create_host(request: Request) -> Answer:
             ],
         )
     _refuse_taken_name(wanted.name)
+    _refuse_taken_place(wanted.address, wanted.port)
     made = adapters().host_calls.ask(
         "prepare_host",
         private_key=wanted.private_key,
@@ -137,6 +139,7 @@ def create_host(request: Request) -> Answer:
         public_key=made["public_key"],
         labels=wanted.labels,
         sealed_private_key=bytes.fromhex(made["sealed_private_key"]),
+        check_due=bool(wanted.private_key),
         created_at=now(),
         updated_at=now(),
     )
@@ -178,8 +181,11 @@ def change_host(request: Request, host_id: str) -> Answer:
     request.must_match(host.version)
     wanted = request.body(ChangeHost)
     given = wanted.model_dump(exclude_none=True, exclude={"trust_on_first_use"})
+    address, port = wanted.address or host.address, wanted.port or host.port
+    if not host.answers_at(address, port):
+        _refuse_taken_place(address, port)
     if wanted.host_key or wanted.trust_on_first_use:
-        place = {"address": wanted.address or host.address, "port": wanted.port or host.port}
+        place = {"address": address, "port": port}
         shown = wanted.host_key or adapters().host_calls.ask("scan_host", **place)["host_key"]
         given["host_key"] = _without_comment(shown)
     changes = {name: value for name, value in given.items() if value != getattr(host, name)}
@@ -189,7 +195,7 @@ def change_host(request: Request, host_id: str) -> Answer:
         _refuse_taken_name(changes["name"])
     is_moved = not host.is_where(host.model_copy(update=changes))
     if is_moved:  # what was found of it was found elsewhere; what it can take is reckoned by that until it is checked
-        changes |= {"status": "new", "problems": ()}
+        changes |= {"status": "new", "problems": (), "check_due": True}
     changed = adapters().hosts.change(host, **changes, updated_at=now())
     if is_moved:
         adapters().host_calls.tell("check_host", host_id=host_id)
@@ -241,7 +247,7 @@ def undrain_host(request: Request, host_id: str) -> Answer:
     raises=ASKS_HOST,
 )
 def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
-    """What the host holds, by our labels, of services that live elsewhere or nowhere."""
+    """What the host holds, by our labels, of services that live nowhere any more."""
     adapters().hosts.get(host_id)
     wanted = request.parameters(Paged)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]
@@ -310,6 +316,14 @@ def _refuse_taken_name(name: str) -> None:
         raise taken(name)
 
 
+def _refuse_taken_place(address: str, port: int) -> None:
+    """One machine is one host. By which other names and addresses it is reached, its check tells."""
+    for host in adapters().hosts.all():
+        if host.answers_at(address, port):
+            message = f"the machine at {address}, port {port}, is registered already, as {host.name}"
+            raise Conflict(message, {"host_id": host.id})
+
+
 def _drained(request: Request, host_id: str, *, draining: bool) -> Answer:
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
@@ -325,7 +339,9 @@ def _shown(host: Host) -> Answer:
 def _agent_view(agent: Agent | None) -> views.HostAgent | None:
     if agent is None or agent.revoked_at:
         return None
-    return views.HostAgent(version=agent.version, last_seen=agent.last_seen, connected=bool(agent.connection_id))
+    # The connection of a host that lost power, or was cut off, stays open on this side for a long time.
+    connected = bool(agent.connection_id) and not agent.is_silent(datetime.now(UTC))
+    return views.HostAgent(version=agent.version, last_seen=agent.last_seen, connected=connected)
 
 
 def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan:
@@ -342,7 +358,10 @@ def _orphan_view(service_id: str, what: Mapping[str, list[str]]) -> views.Orphan
 def _found(host: Host) -> Iterator[views.HostProblem]:
     """What its last check found."""
     for problem in host.problems:
-        yield views.HostProblem(check=problem["check"], message=problem["message"])
+        shown = views.HostProblem(check=problem["check"], message=problem["message"])
+        if "since" in problem:
+            shown["since"] = problem["since"]
+        yield shown
 
 
 def _left_of_rotations(host: Host) -> Iterator[views.HostProblem]:

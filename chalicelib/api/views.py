@@ -406,8 +406,11 @@ class Job(TypedDict):
 
 
 class HostProblem(TypedDict):
+    """`since` is there where the host is not reached."""
+
     check: str
     message: str
+    since: NotRequired[Time]
 
 
 class HostCapacity(TypedDict):
@@ -463,7 +466,7 @@ class HostPage(Page):
 
 
 class Orphan(TypedDict):
-    """What a host holds of a service that lives elsewhere or nowhere."""
+    """What a host holds of a service that lives nowhere any more."""
 
     service_id: str
     containers: list[str]

@@ -3,14 +3,14 @@
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from chalicelib.commands import kit
 from chalicelib.deploy import start
 from chalicelib.deploy.agents import ensure_agent
 from chalicelib.deploy.rotation import rotate_key
 from chalicelib.deploy.work import attempt
-from chalicelib.domain.errors import Conflict, SlipwayError
+from chalicelib.domain.errors import Changed, Conflict, SameMachine, SlipwayError
 from chalicelib.domain.job import Job
 from chalicelib.domain.observing import (
     NOTHING,
@@ -25,10 +25,14 @@ from chalicelib.domain.observing import (
     status_seen,
     unreachable,
 )
-from chalicelib.domain.panel import Host
+from chalicelib.domain.panel import Host, machine_of
+from chalicelib.domain.reach import problem_since
 from chalicelib.domain.service import Event, Observation, Release, Service, Status
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
+
+if TYPE_CHECKING:
+    from chalicelib.ssh import RemoteHost
 
 # A start or restart is answered when its containers run, or with what is seen after this long.
 _SETTLE_SECONDS = 10
@@ -91,15 +95,19 @@ def logs(service_id: str, tail: int, since: str | None) -> dict[str, Any]:
 
 def measure(host_id: str, service_ids: list[str]) -> dict[str, Any]:
     """Measure services of one host and keep what was seen."""
-    look(host_id, service_ids, adapters().services.at_rest(service_ids))
+    seen_on(host_id, service_ids, adapters().services.at_rest(service_ids))
     return {"measured": sorted(service_ids)}
 
 
-def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> dict[str, tuple[Status, str]]:
+def seen_on(
+    host_id: str, service_ids: list[str], at_rest: dict[str, Service]
+) -> tuple[dict[str, tuple[Status, str]], dict[str, Any] | None]:
     """Measure and keep what was seen; by id the status that the containers amount to, and which of them are missing.
 
-    Of those not `at_rest` a job may be taking away what the release left, so nothing is missed.
+    Of those not `at_rest` a job may be taking away what the release left, so nothing is missed. Beside it why the host
+    could not be asked: `{check, message}`.
     """
+    problem = None
     services = list(adapters().services.find_many(service_ids).values())
     releases = adapters().services.running_releases(services)
     before = adapters().services.observations([(host_id, service.id) for service in services])
@@ -119,6 +127,7 @@ def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> d
         )
     except SlipwayError as error:
         statuses: dict[str, tuple[Status, str]] = {}
+        problem = _problem(error.code, error.message)
         found = {
             service.id: unreachable(moment, before.get(service.id), f"the host could not be asked: {error.message}")
             for service in services
@@ -137,7 +146,7 @@ def look(host_id: str, service_ids: list[str], at_rest: dict[str, Service]) -> d
         found = _without_those_that_a_job_took(at_rest, before, found)
     adapters().services.observe(host_id, found)
     _note_changes([service for service in services if service.id in found], before, found)
-    return statuses
+    return statuses, problem
 
 
 def _without_those_that_a_job_took(
@@ -185,33 +194,31 @@ def check_host(host_id: str) -> dict[str, Any]:
 
     Raise `Conflict` if it was moved meanwhile: what was found is of another place.
     """
-    panel, settings = adapters(), adapters().settings
-    host = panel.hosts.get(host_id)
-    problems: list[dict[str, Any]] = []
-    facts: dict[str, Any] = {}
+    settings = adapters().settings
+    host = adapters().hosts.get(host_id)
     try:
-        remote = panel.connected(host)
+        remote = adapters().connected(host)
         facts = remote.kit(kit.check(pool=settings.network_pool, min_disk_mb=settings.min_disk_mb), timeout=30)
-        problems = list(facts.pop("problems"))
+    except SlipwayError as error:
+        return _checked(host, [problem_since(host, error.code, error.message, now())], host.facts)
+    problems = list(facts.pop("problems"))
+    machine = machine_of(facts)
+    if machine not in (None, host.machine):
+        # Before anything is put there: another agent in the place of its own would silence the host that it is.
+        try:
+            _keep(host, machine=machine)
+        except SameMachine as error:  # what it has is the other's to promise
+            return _checked(host, [_problem("same_machine", error.message)], {}, machine=None)
+    try:
         if not remote.forwarding_allowed():
             problems.append(_problem("tcp_forwarding", _NO_FORWARDING))
         if not problems:
-            remote.kit(
-                kit.edge(
-                    image=settings.edge_image,
-                    http_port=settings.edge_http_port,
-                    https_port=settings.edge_https_port or None,
-                    tls="acme" if settings.edge_tls == "acme" else "off",
-                    email=settings.acme_email or None,
-                    pool=settings.network_pool,
-                ),
-                timeout=55,
-            )
+            _put_edge(remote)
             if settings.public_url:
                 facts["agent"] = ensure_agent(host, remote)
     except SlipwayError as error:
         problems.append(_problem(error.code, error.message))
-    return {"status": _keep_check(host, problems, facts)}
+    return _checked(host, problems, facts)
 
 
 def look_after_agent(host_id: str) -> dict[str, Any]:
@@ -290,24 +297,49 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
         adapters().services.note(service.id, event)
 
 
-def _keep_check(host: Host, problems: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+def _put_edge(remote: "RemoteHost") -> None:
+    settings = adapters().settings
+    remote.kit(
+        kit.edge(
+            image=settings.edge_image,
+            http_port=settings.edge_http_port,
+            https_port=settings.edge_https_port or None,
+            tls="acme" if settings.edge_tls == "acme" else "off",
+            email=settings.acme_email or None,
+            pool=settings.network_pool,
+        ),
+        timeout=55,
+    )
+
+
+def _checked(host: Host, problems: list[dict[str, Any]], facts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Keep what a check found, and answer its verdict."""
     status: Literal["ready", "not_ready"] = "not_ready" if problems else "ready"
-    found = {
-        "status": status,
-        "problems": tuple(problems),
-        "facts": {name: value for name, value in facts.items() if isinstance(value, (str, int))} or host.facts,
-        "checked_at": now(),
-        "updated_at": now(),
-    }
+    known = {name: value for name, value in facts.items() if isinstance(value, (str, int))}
+    _keep(
+        host,
+        status=status,
+        problems=tuple(problems),
+        facts=known,
+        check_due=False,
+        checked_at=now(),
+        updated_at=now(),
+        **more,
+    )
+    return {"status": status}
+
+
+def _keep(host: Host, **found: Any) -> None:
+    """What was found of a host, unless it is elsewhere by now."""
     for _ in range(3):
         present = adapters().hosts.get(host.id)
         if not present.is_where(host):
             raise Conflict("the host's address, user or host key was changed while it was checked; check it again")
         try:
             adapters().hosts.change(present, **found)
-        except Conflict:  # another check of the same host ended in between
+        except Changed:  # another check of the same host ended in between
             continue
-        return status
+        return
     raise Conflict("this host is being checked by others all the time")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import NoRoom, ValidationFailed
+from chalicelib.domain.errors import Conflict, NoRoom, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Host
 from chalicelib.domain.placement import Amount, Candidate, Need, Overcommit, capacity_of, choose, too_small
 from chalicelib.domain.words import finding
@@ -50,9 +50,19 @@ def hold_to_machine(host_id: str, largest: Amount) -> None:
 
 
 def room_for(host_id: str, customer_id: str) -> Room:
-    """What may be promised of a host and to a customer; the write that promises holds it against what was."""
-    host = adapters().hosts.get(host_id)
-    return Room(capacity_of(host, _overcommit()), adapters().customers.get(customer_id).limits)
+    """What may be promised of a host and to a customer; the write that promises holds it against what was.
+
+    Raise `NoRoom` if the host was removed meanwhile, `Conflict` if the customer was.
+    """
+    try:
+        host = adapters().hosts.get(host_id)
+    except NotFound as error:
+        raise NoRoom("the host was removed meanwhile") from error
+    try:
+        customer = adapters().customers.get(customer_id)
+    except NotFound as error:
+        raise Conflict("the customer was removed meanwhile") from error
+    return Room(capacity_of(host, _overcommit()) or Amount(), customer.limits)
 
 
 def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:

@@ -37,7 +37,7 @@ JOB_KEPT_DAYS = 30
 
 
 def create(drafted: drafting.Draft, caller: Caller) -> tuple[Service, Job]:
-    """Store a service with its first job, and start it. A host that filled up meanwhile is given up for another."""
+    """Store a service with its first job, and start it. A host that filled up or went is given up for another."""
     return _create(drafted, "deploy", caller)
 
 

@@ -102,12 +102,18 @@ def _suspend(service_id: str, kind: Kind, because: str, *, suspended: bool) -> N
 
 
 def look_at_every_host() -> None:
-    """Have each host with services held against what is wanted of it, without waiting for any."""
+    """Have each host held against what is wanted of it, without waiting for any, and checked where that is due.
+
+    One that nobody has asked to be checked is left: its key may not be there yet.
+    """
     by_host: dict[str, list[str]] = {}
     for row in adapters().services.rows():
         by_host.setdefault(row["host_id"], []).append(row["id"])
-    for host_id, service_ids in by_host.items():
-        adapters().host_calls.tell("reconcile", host_id=host_id, service_ids=sorted(service_ids))
+    for host in adapters().hosts.all():
+        if host.status == "new" and host.check_due:
+            adapters().host_calls.tell("check_host", host_id=host.id)
+        if host.status != "new" or host.id in by_host:
+            adapters().host_calls.tell("look", host_id=host.id, service_ids=sorted(by_host.get(host.id, [])))
 
 
 def end_for(job: Job, code: str, message: str) -> None:

@@ -74,6 +74,10 @@ class OverLimit(Conflict):
     """What the customer got meanwhile leaves no room within its limits."""
 
 
+class SameMachine(Conflict):
+    """This machine is registered already, as another host."""
+
+
 class TooLarge(SlipwayError):
     """The body is over the limit."""
 

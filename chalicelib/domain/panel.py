@@ -5,14 +5,18 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from chalicelib.domain.words import Noun, new_id
+from chalicelib.domain.words import Noun, new_id, parse_time
 
 Role = Literal["admin", "deployer", "viewer"]
 _RANK: dict[Role, int] = {"viewer": 0, "deployer": 1, "admin": 2}
 _TOKEN = re.compile(r"aap_k1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
 _AGENT_TOKEN = re.compile(r"aap_h1_([a-z0-9]{16})_([A-Za-z0-9]{40})")
+# An agent sends its figures every 15 s; one that missed three of them is silent.
+SILENT_SECONDS = 45
 
 
 class KeyPair(Noun):
@@ -37,6 +41,8 @@ class RetiredKey(KeyPair):
 class Host(Noun):
     """A Docker host reached by SSH. `facts` is what its last check found.
 
+    `machine` is the one that its Docker says it runs on: no other host may be the same.
+
     `next_key` and `retired_keys` are a rotation that is under way, or was cut off; `key_claim` is the version that the
     last rotation began with, which tells it from all others, here and on the host.
     """
@@ -57,6 +63,8 @@ class Host(Noun):
     status: Literal["new", "ready", "not_ready"] = "new"
     problems: tuple[dict[str, Any], ...] = ()
     facts: dict[str, Any] = {}
+    machine: str | None = None
+    check_due: bool = False  # asked for, and not made yet
     checked_at: str | None = None
     created_at: str
     updated_at: str
@@ -65,6 +73,10 @@ class Host(Noun):
     def is_where(self, other: "Host") -> bool:
         """Whether both are the same user of the same machine: what was found there is true of both."""
         return _place(self) == _place(other)
+
+    def answers_at(self, address: str, port: int) -> bool:
+        """Whether that is where it is reached, whoever logs in there."""
+        return (self.address.lower(), self.port) == (address.lower(), port)
 
 
 class Agent(Noun):
@@ -82,6 +94,9 @@ class Agent(Noun):
 
     def accepts(self, secret: str) -> bool:
         return self.revoked_at is None and hmac.compare_digest(self.token_hash, hash_of(secret))
+
+    def is_silent(self, moment: datetime) -> bool:
+        return self.last_seen is None or moment - parse_time(self.last_seen) >= timedelta(seconds=SILENT_SECONDS)
 
 
 class CustomerLimits(Noun):
@@ -139,6 +154,15 @@ class Caller(Noun):
 
     def may_see(self, customer_id: str) -> bool:
         return self.sees_all or self.customer_id == customer_id
+
+
+def machine_of(facts: Mapping[str, Any]) -> str | None:
+    """Which machine a check was made on, by what its Docker says; None where that said nothing.
+
+    An image with Docker in it makes machines with one engine id, as it makes them with one SSH host key: what such
+    clones are given of their own is a host name.
+    """
+    return f"{facts['engine_id']} on {facts['hostname']}" if facts.get("engine_id") else None
 
 
 def _place(host: Host) -> tuple[str, int, str, str]:

@@ -50,7 +50,7 @@ class Overcommit:
 
 
 def capacity_of(host: Host, overcommit: Overcommit) -> Amount | None:
-    """What may be promised of a host; None before it was checked."""
+    """What may be promised of a host; None before it was found to have any."""
     facts = host.facts
     if not {"cpus", "memory_mb", "disk_total_mb"} <= facts.keys():
         return None
@@ -108,9 +108,11 @@ def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host
     host, capacity = candidate.host, candidate.capacity
     if host_id and host.id != host_id:
         return "was not asked for"
+    if capacity is None:
+        return "was never found in order: check it with POST /api/hosts/{id}/check"
     # One that was asked for is tried, ready or not: the job then says what is the matter with it.
     if host.status != "ready" and not host_id:
-        return "is not ready: check it with POST /api/hosts/{id}/check"
+        return _unready(host)
     if host.draining:
         return "is being drained"
     missing = [f"{name}={value}" for name, value in selector.items() if host.labels.get(name) != value]
@@ -118,8 +120,6 @@ def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host
         return f"lacks the label {', '.join(missing)}"
     if small := too_small(host, need.largest):
         return small
-    if capacity is None:
-        return None if host_id else "was never checked: do it with POST /api/hosts/{id}/check"
     total = candidate.reserved.plus(need.total)
     for what, wanted, there in (
         ("memory", total.memory_mb, capacity.memory_mb),
@@ -134,8 +134,14 @@ def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host
     return None
 
 
+def _unready(host: Host) -> str:
+    lost = next((problem for problem in host.problems if "since" in problem), None)
+    if lost:
+        return f"is not ready: {lost['check']} since {lost['since']}; it is again once it is reached"
+    return "is not ready: check it with POST /api/hosts/{id}/check"
+
+
 def _filled(candidate: Candidate, need: Amount) -> Fraction:
     """The part of its memory that would be promised."""
-    if candidate.capacity is None:
-        return Fraction(0)
+    assert candidate.capacity  # else it does not fit
     return Fraction(candidate.reserved.plus(need).memory_mb, max(candidate.capacity.memory_mb, 1))

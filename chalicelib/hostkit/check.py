@@ -24,7 +24,9 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         "pool": request["pool"],
-        **dict.fromkeys(("docker", "api", "compose", "disk_total_mb", "disk_free_mb", "pool_free")),
+        **dict.fromkeys(
+            ("docker", "api", "engine_id", "hostname", "compose", "disk_total_mb", "disk_free_mb", "pool_free")
+        ),
         "problems": [],
     }
     if sys.version_info < OLDEST_PYTHON:
@@ -44,6 +46,8 @@ def _docker(answer: dict[str, Any], request: dict[str, Any]) -> None:
     answer["docker"], answer["api"] = known["Version"], known["ApiVersion"]
     if tuple(int(part) for part in known["ApiVersion"].split(".")) < OLDEST_API:
         problems.append(problem("docker", f"Docker is {known['Version']}; 20.10 or newer is needed"))
+    info = engine.get("/info")
+    answer["engine_id"], answer["hostname"] = info["ID"] or None, info["Name"]
     answer["disk_total_mb"], answer["disk_free_mb"] = disk()
     if answer["disk_free_mb"] < request["min_disk_mb"]:
         least = request["min_disk_mb"]

@@ -7,14 +7,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from chalicelib.domain.following import Follower, messages, system_entry
-from chalicelib.domain.panel import Host
-from chalicelib.domain.words import now, parse_time, timestamp
+from chalicelib.domain.words import now, timestamp
 from chalicelib.live import following, kept, relay
 from chalicelib.store.table import Lost
 from chalicelib.wiring import adapters
-
-# An agent sends its figures every 15 s; one that missed three of them is silent.
-SILENT_SECONDS = 45
 
 
 def keep() -> list[str]:
@@ -24,21 +20,16 @@ def keep() -> list[str]:
     """
     silent = []
     for host in adapters().hosts.all():
-        last = _last_seen(host)
-        if last is not None and time.time() - parse_time(last).timestamp() < SILENT_SECONDS:
+        agent = adapters().agents.get(host.id)
+        if agent is not None and not agent.is_silent(datetime.now(UTC)):
             continue
         # Not those that a process remembers: what they were told last is no change that it would notice.
         for follower in list(adapters().followers.of_host(host.id, int(time.time()))):
-            _look_after(follower, last)
+            _look_after(follower, agent.last_seen if agent else None)
         if host.status == "ready" and adapters().settings.public_url:
             adapters().host_calls.tell("ensure_agent", host_id=host.id)
             silent.append(host.id)
     return silent
-
-
-def _last_seen(host: Host) -> str | None:
-    agent = adapters().agents.get(host.id)
-    return agent.last_seen if agent else None
 
 
 def _look_after(follower: Follower, last_seen: str | None) -> None:

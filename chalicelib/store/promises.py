@@ -27,7 +27,7 @@ class Promises:
 
 
 def on_host(host_id: str, more: Amount, services: int, capacity: Amount | None) -> dict[str, Any]:
-    """The write that promises `more` of a host, if it is there."""
+    """The write that promises `more` of a host, if it is there; None: whatever it has, for what is given back."""
     limits = capacity.model_dump() if capacity else {}
     return _promise(host_id, {**more.model_dump(), "services": services}, limits)
 
@@ -39,11 +39,13 @@ def to_customer(customer_id: str, more: Amount, services: int, limits: CustomerL
 
 
 def _promise(owner_id: str, more: dict[str, int], limits: dict[str, int]) -> dict[str, Any]:
+    rooms = {field: limits[field] - more[field] for field in limits if more.get(field, 0) > 0}
+    # One that was promised nothing yet has no counters; what is more than there is does not fit there either.
     conditions = [
-        f"(attribute_not_exists({field}) OR {field} <= :room_{field})" for field in limits if more.get(field, 0) > 0
+        f"(attribute_not_exists({field}) OR {field} <= :room_{field})" if room >= 0 else f"{field} <= :room_{field}"
+        for field, room in rooms.items()
     ]
-    rooms = {f"room_{field}": limits[field] - more[field] for field in limits if more.get(field, 0) > 0}
-    values: dict[str, Any] = {**more, **rooms}
+    values: dict[str, Any] = {**more, **{f"room_{field}": room for field, room in rooms.items()}}
     return update(
         _key(owner_id),
         {},

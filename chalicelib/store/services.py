@@ -44,9 +44,9 @@ ROW_FIELDS = (
 
 @dataclass(frozen=True)
 class Room:
-    """How much may be promised: of the host (None: it was never checked), and to the customer."""
+    """How much may be promised: of the host, and to the customer."""
 
-    capacity: Amount | None
+    capacity: Amount
     limits: CustomerLimits
 
 
@@ -161,8 +161,8 @@ class ServiceStore:
     def add(self, service: Service, release: Release, sealed_source: bytes, job: Job, event: Event, room: Room) -> None:
         """A new service with its first job, and what it is promised. One that is being removed already takes no name.
 
-        Raise `Conflict` if the name is taken, or the customer or the host went away while this was prepared; `NoRoom`
-        if the host is full by now, `OverLimit` if the customer's limits are reached.
+        Raise `Conflict` if the name is taken, or the customer went away while this was prepared; `NoRoom` if the host
+        did, or is full by now; `OverLimit` if the customer's limits are reached.
         """
         gone = {"service_id": service.id, "host_id": service.host_id, "job_id": job.id}
         known = put(_name(service.name), {"service_id": service.id}, "attribute_not_exists(pk)")
@@ -181,9 +181,9 @@ class ServiceStore:
                 *bound(job.requested_by, service_id=service.id, job_id=job.id),
             )
         except Lost as error:
-            if 3 in error.failed:  # noqa: PLR2004  # the place of the write above
-                raise NoRoom("the host has no room left") from error
-            reasons = {1: "the customer is no longer active", 2: "the host was removed"}
+            if {2, 3} & set(error.failed):  # the places of the writes above
+                raise NoRoom("the host was removed, or has no room left") from error
+            reasons = {1: "the customer is no longer active"}
             if 4 in error.failed and not reasons.keys() & set(error.failed):  # noqa: PLR2004  # as above
                 raise OverLimit("the customer's limits are reached") from error
             reason = next((reasons[n] for n in error.failed if n in reasons), None)

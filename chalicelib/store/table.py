@@ -11,6 +11,7 @@
 | service list: shards' versions | DIR        | <group>         |
 | a taken service name        | NAME#<name>   | NAME            |
 | a taken host name           | HOSTNAME#<name> | NAME          |
+| the host that a machine is  | MACHINE#<engine id and host name> | MACHINE |
 | job                         | JOB#<id>      | META            |
 | a job that is not over      | JOBS          | <job id>        |
 | host, customer, token, template | HOSTS, CUSTOMERS, TOKENS, TEMPLATES | <id> |

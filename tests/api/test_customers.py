@@ -45,7 +45,7 @@ def test_a_customer_may_be_held_to_nothing_at_all(api: Api, panel: Panel) -> Non
     assert api.post("/customers", {"name": "New", "limits": nothing}).body["limits"] == nothing
 
 
-@pytest.mark.parametrize(("field", "has"), [("services", "1 services"), ("cpu", "1 cores"), ("memory_mb", "512 MB")])
+@pytest.mark.parametrize(("field", "has"), [("services", "1 service"), ("cpu", "1 core"), ("memory_mb", "512 MB")])
 def test_a_limit_below_what_the_customer_has_is_refused_naming_both(
     api: Api, panel: Panel, wanted: dict[str, Any], field: str, has: str
 ) -> None:

@@ -1,11 +1,13 @@
 """Hosts that move, are reinstalled, or get another key, while services live on them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from chalicelib.domain.errors import Changed, HostRefused, HostUnreachable, ValidationFailed
-from chalicelib.domain.panel import NextKey, RetiredKey
+from chalicelib.domain.errors import Changed, HostRefused, HostUnreachable, Unavailable, ValidationFailed
+from chalicelib.domain.panel import SILENT_SECONDS, NextKey, RetiredKey
+from chalicelib.domain.words import now, timestamp
 from tests.api.conftest import Api
 from tests.api.test_panel import KEY
 from tests.api.test_services import deployed
@@ -205,3 +207,51 @@ def test_no_half_of_a_rotation_is_hidden_and_no_private_key_shown(
     assert reply.body["status"] == "ready"
     assert "sealed" not in reply.text
     assert panel.hosts.get(host_id).retired_keys == (old,)
+
+
+def test_a_machine_is_not_registered_twice_nor_moved_to(api: Api, panel: Panel, path: str, host_id: str) -> None:
+    other = panel.hosts.change(panel.a_host("other"), address="one.example.com")
+    place = {"address": "One.Example.com", "port": 22}
+
+    added = api.post("/hosts", {"name": "new", "user": "root", "host_key": KEY, **place})
+    moved = api.patch(path, {"address": place["address"], "trust_on_first_use": True})
+
+    for refused in (added, moved):
+        assert refused.status == 409
+        assert refused.error["message"].endswith("is registered already, as other")
+        assert refused.error["details"] == {"host_id": other.id}
+    assert told(panel) == []
+    assert len(panel.hosts.all()) == 2
+    assert (
+        api.patch(path, {"address": place["address"], "port": 2222}).status == 200
+    )  # behind one address, two machines
+
+
+def test_a_move_whose_check_could_not_begin_is_checked_all_the_same(api: Api, panel: Panel, host_id: str) -> None:
+    panel.host_calls.tell = _no_answer
+
+    assert api.patch(f"/hosts/{host_id}", {"address": "10.0.0.2"}).status == 503
+
+    assert (panel.hosts.get(host_id).status, panel.hosts.get(host_id).check_due) == ("new", True)
+
+
+def test_a_host_that_is_not_reached_says_since_when_and_its_agent_is_not_connected(
+    api: Api, panel: Panel, path: str, host_id: str
+) -> None:
+    problem = {"check": "host_unreachable", "message": "no answer", "since": now()}
+    panel.hosts.change(panel.hosts.get(host_id), status="not_ready", problems=(problem,))
+    panel.agents.set_token(host_id, "hash")
+    panel.agents.connected(host_id, "c1")
+    panel.agents.seen(host_id, "1", "boot")
+    assert api.get(path).body["agent"]["connected"]
+    long_ago = timestamp(datetime.now(UTC) - timedelta(seconds=SILENT_SECONDS))
+    panel.agents._change(host_id, {"last_seen": long_ago})
+
+    shown = api.get(path).body
+
+    assert shown["problems"] == [problem]
+    assert (shown["agent"]["connected"], shown["agent"]["last_seen"]) == (False, long_ago)
+
+
+def _no_answer(*_: Any, **__: Any) -> None:
+    raise Unavailable("nobody answers")

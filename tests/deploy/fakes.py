@@ -94,7 +94,7 @@ class FakeHost:
         return [verb for verb, _ in self.asked]
 
     def _seen(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
-        services = request.get("services") or [request["service"]]
+        services = request["services"] if verb == "observe" else [request["service"]]
         shown = {
             service_id: {
                 "containers": [{**one, "ips": {service_id: "10.201.0.2"}} for one in self.containers],

@@ -1,4 +1,4 @@
-"""A host's check is kept for what was checked."""
+"""A host's check is kept for what was checked, and a machine is one host."""
 
 import pytest
 
@@ -36,3 +36,51 @@ def test_a_check_is_kept_though_the_host_was_renamed_meanwhile(panel: Panel, hos
 
     assert calls.check_host(one.id) == {"status": "ready"}
     assert (panel.hosts.get(one.id).name, panel.hosts.get(one.id).status) == ("renamed", "ready")
+
+
+def test_a_machine_that_is_a_host_already_is_no_other_and_nothing_is_put_there(panel: Panel, host: FakeHost) -> None:
+    one, again = panel.a_host("one"), panel.a_host("again")
+    host.answers |= {"check": {"problems": [], "engine_id": "E1", "hostname": "m", "cpus": 8}, "edge": {}}
+    calls.check_host(one.id)
+    host.asked.clear()
+
+    assert calls.check_host(again.id) == {"status": "not_ready"}
+
+    found = panel.hosts.get(again.id)
+    assert [problem["check"] for problem in found.problems] == ["same_machine"]
+    assert "registered already, as one" in found.problems[0]["message"]
+    assert found.facts == {}  # what it has is promised once
+    assert host.verbs() == ["check"]
+    assert calls.check_host(one.id) == {"status": "ready"}
+
+
+def test_a_host_that_was_moved_onto_another_gives_up_the_machine_that_it_was(panel: Panel, host: FakeHost) -> None:
+    one, two, three = (panel.a_host(name) for name in ("one", "two", "three"))
+    for moved, engine in ((one, "E1"), (three, "E3")):
+        host.answers |= {"check": {"problems": [], "engine_id": engine, "hostname": "m"}, "edge": {}}
+        calls.check_host(moved.id)
+
+    host.answers["check"] = {"problems": [], "engine_id": "E1", "hostname": "m"}
+    assert calls.check_host(three.id) == {"status": "not_ready"}
+    host.answers["check"] = {"problems": [], "engine_id": "E3", "hostname": "m"}
+    assert calls.check_host(two.id) == {"status": "ready"}
+
+
+def test_a_host_whose_docker_does_not_answer_stays_the_machine_that_it_is(panel: Panel, host: FakeHost) -> None:
+    one, again = panel.a_host("one"), panel.a_host("again")
+    host.answers |= {"check": {"problems": [], "engine_id": "E1", "hostname": "m"}, "edge": {}}
+    calls.check_host(one.id)
+    host.answers["check"] = {"problems": [{"check": "docker", "message": "no"}], "engine_id": None, "hostname": None}
+    calls.check_host(one.id)
+    host.answers["check"] = {"problems": [], "engine_id": "E1", "hostname": "m"}
+
+    assert calls.check_host(again.id) == {"status": "not_ready"}
+
+
+def test_machines_made_of_one_image_are_told_apart_by_their_host_names(panel: Panel, host: FakeHost) -> None:
+    hosts = panel.a_host("one"), panel.a_host("two")
+
+    for each, hostname in zip(hosts, ("m1", "m2"), strict=True):
+        host.answers |= {"check": {"problems": [], "engine_id": "E1", "hostname": hostname}, "edge": {}}
+
+        assert calls.check_host(each.id) == {"status": "ready"}

@@ -2,14 +2,16 @@
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from chalicelib.deploy import drafting, start
-from chalicelib.deploy.placing import Wish
+from chalicelib.deploy import drafting, placing, start
+from chalicelib.deploy.placing import Place, Wish
 from chalicelib.domain.errors import Conflict, NoRoom, ValidationFailed
-from chalicelib.domain.panel import CustomerLimits
+from chalicelib.domain.panel import CustomerLimits, Host
 from chalicelib.domain.service import Limits
+from chalicelib.store.services import Room
 from tests.deploy.fakes import FakeHost, running
 from tests.deploy.test_steps import ADMIN, GOOD_WAY, deployed, walk
 from tests.emulator import Panel
@@ -155,3 +157,62 @@ def test_a_customers_limits_are_named_when_they_would_be_passed(panel: Panel, ho
     assert "the customer may have 1 service, has 1 service, and this would add 1 service" in told
     assert [problem["path"] for problem in change.value.details] == ["customer.limits.memory_mb"]
     assert panel.services.get(service.id).status == "running"
+
+
+@pytest.mark.parametrize("facts", [{}, SMALL | {"memory_mb": 256}])
+def test_a_host_that_turned_out_to_have_nothing_to_promise_meanwhile_is_promised_nothing(
+    panel: Panel, facts: dict[str, int]
+) -> None:
+    (host_id,) = small_hosts(panel, 1)
+    drafted = drafting.draft(wanted(panel, "blog", panel.a_customer().id, Wish(host_id=host_id)), ADMIN)
+    panel.hosts.change(panel.hosts.get(host_id), facts=facts)
+
+    with pytest.raises(Conflict, match="no host can take this service"):
+        start.create(drafted, ADMIN)
+
+    assert panel.promises.of([host_id])[host_id]["services"] == 0
+    assert panel.services.rows() == []
+
+
+@pytest.fixture(params=["before its room is reckoned", "before it is promised"])
+def host_that_goes(request: pytest.FixtureRequest, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host that is removed while a service is being stored that was placed on it."""
+    going = panel.a_host("going")
+    find, room = placing.find_place, placing.room_for
+
+    def removed() -> None:
+        if going.id in {host.id for host in panel.hosts.all()}:
+            panel.hosts.remove(going)
+
+    def found(*given: Any) -> Place:
+        place = find(*given)
+        removed()
+        return place
+
+    def reckoned(*given: str) -> Room:
+        reckoning = room(*given)
+        removed()
+        return reckoning
+
+    if request.param == "before its room is reckoned":
+        monkeypatch.setattr(drafting, "find_place", found)
+    else:
+        monkeypatch.setattr(start, "room_for", reckoned)
+    return going
+
+
+def test_a_host_that_is_removed_meanwhile_is_given_up_for_another(panel: Panel, host_that_goes: Host) -> None:
+    customer = panel.a_customer().id
+    drafted = drafting.draft(wanted(panel, "blog", customer), ADMIN)
+    (staying,) = small_hosts(panel, 1)
+
+    service, _ = start.create(drafted, ADMIN)
+
+    assert service.host_id == staying
+
+
+def test_a_host_that_was_asked_for_and_is_removed_meanwhile_is_named(panel: Panel, host_that_goes: Host) -> None:
+    drafted = drafting.draft(wanted(panel, "blog", panel.a_customer().id, Wish(host_id=host_that_goes.id)), ADMIN)
+
+    with pytest.raises(ValidationFailed, match="no such host"):
+        start.create(drafted, ADMIN)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import functions, start, upkeep
+from chalicelib.deploy import functions, start
 from chalicelib.domain import errors
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Status
@@ -217,15 +217,6 @@ def test_a_stop_that_begins_while_a_service_is_looked_at_is_no_failure_of_it(pan
     assert [one.message for one in panel.services.newest_events(service.id, 9) if "failed" in one.message] == []
 
 
-def test_every_host_with_services_is_asked(panel: Panel, host: FakeHost) -> None:
-    service = deployed(panel)
-    panel.host_calls.told.clear()
-
-    upkeep.look_at_every_host()
-
-    assert panel.host_calls.told == [("reconcile", {"host_id": service.host_id, "service_ids": [service.id]})]
-
-
 def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
     host.answers["inventory"] = {"services": {service.id: {"containers": ["c1"]}, UNKNOWN: {"volumes": ["v1"]}}}
@@ -238,6 +229,20 @@ def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHo
     assert refused["error"]["type"] == "Conflict"
     assert swept["answer"] == {"removed": [UNKNOWN], "left": {}}
     assert [request["service"] for verb, request in host.asked if verb == "remove"] == [UNKNOWN]
+
+
+def test_what_lives_by_another_entry_of_the_same_machine_is_no_orphan(panel: Panel, host: FakeHost) -> None:
+    running_one, leaving = deployed(panel), deployed(panel, "leaving")
+    start.remove(leaving, ADMIN)
+    again = panel.a_host("again")
+    host.answers["inventory"] = {"services": {id_: {"volumes": ["v1"]} for id_ in (running_one.id, leaving.id)}}
+
+    listed = call("orphans", host_id=again.id)
+    refused = [call("sweep", host_id=again.id, service_ids=[service.id]) for service in (running_one, leaving)]
+
+    assert listed["answer"] == {"orphans": {}}
+    assert [answer["error"]["type"] for answer in refused] == ["Conflict", "Conflict"]
+    assert "remove" not in host.verbs()
 
 
 def test_looking_at_a_host_costs_no_more_calls_for_more_services(panel: Panel, host: FakeHost) -> None:

@@ -12,7 +12,7 @@ NEED = Need(Amount(cpu_millis=1000, memory_mb=512, disk_mb=256), Amount(cpu_mill
 ROOM = Amount(cpu_millis=8000, memory_mb=8000, disk_mb=50_000)
 
 
-def candidate(name: str, memory_mb: int = 0, **fields: object) -> Candidate:
+def candidate(name: str, memory_mb: int = 0, capacity: Amount | None = ROOM, **fields: object) -> Candidate:
     host = Host.model_validate(
         {
             "id": f"host_{name}",
@@ -29,7 +29,7 @@ def candidate(name: str, memory_mb: int = 0, **fields: object) -> Candidate:
             **fields,
         }
     )
-    return Candidate(host, Amount(memory_mb=memory_mb), ROOM)
+    return Candidate(host, Amount(memory_mb=memory_mb), capacity)
 
 
 def refused(
@@ -95,6 +95,20 @@ def test_several_containers_may_be_promised_more_cores_than_there_are() -> None:
     chosen, _ = choose([host], Need(Amount(cpu_millis=8000), Amount(cpu_millis=2000)), {}, None)
 
     assert chosen.host.name == "a"
+
+
+@pytest.mark.parametrize("host_id", [None, "host_far"])
+@pytest.mark.parametrize("status", ["new", "not_ready", "ready"])
+def test_a_host_that_was_never_found_in_order_takes_nothing_though_it_is_asked_for(
+    host_id: str | None, status: str
+) -> None:
+    far = candidate("far", capacity=None, status=status)
+
+    assert refused(far, host_id=host_id) == ["was never found in order: check it with POST /api/hosts/{id}/check"]
+
+
+def test_a_host_that_is_not_ready_is_tried_if_it_is_asked_for() -> None:
+    assert choose([candidate("a", status="not_ready")], NEED, {}, "host_a")[0].host.name == "a"
 
 
 def test_without_hosts_it_is_said_how_to_add_one() -> None:

@@ -32,12 +32,14 @@ def through_the_edge(remote: RemoteHost, host: str, path: str = "/") -> int | No
 # what the host is
 
 
-def test_a_sound_host_has_no_problems_and_says_what_it_is(remote: RemoteHost) -> None:
+def test_a_sound_host_has_no_problems_and_says_what_it_is(lab_host: LabHost, remote: RemoteHost) -> None:
     answer = remote.kit(kit.check(pool=POOL, min_disk_mb=100), 20)
 
     assert answer["problems"] == []
     assert answer["kit_version"] == kit.kit_version()
     assert answer["api"] >= "1.41"
+    assert answer["engine_id"]
+    assert answer["hostname"] == lab_host.name
     assert int(answer["compose"].split(".")[0]) >= 2
     assert 0 < answer["disk_free_mb"] <= answer["disk_total_mb"]
     assert 0 < answer["pool_free"] <= 4096

@@ -105,9 +105,12 @@ def process(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture
 def hosts(stage: Stage) -> tuple[DockerHost, DockerHost]:
-    """Both hosts, sound."""
+    """Both hosts, sound, and known to be: what a journey before did to one is told by a look up to a minute later."""
+    caller = stage.plane.client()
     for host in stage.hosts:
         host.lab.mend()
+        if caller.get(f"hosts/{host.id}")["status"] != "ready":
+            assert caller.post(f"hosts/{host.id}/check")["status"] == "ready"
     return stage.hosts
 
 

@@ -9,6 +9,7 @@ from tests.journeys.canaries import shown_by
 from tests.journeys.conftest import DockerHost, register
 from tests.journeys.plane import Client, Plane, eventually
 from tests.journeys.texts import DEMO, STUBBORN
+from tests.lab.hosts import Lab
 
 
 def test_a_host_cut_off_and_one_without_docker_fail_redeploys_delay_removals_and_serve_on_afterwards(
@@ -68,21 +69,20 @@ def test_a_full_disk_is_an_error_before_anything_is_touched(admin: Client, host:
 
 
 @pytest.mark.parametrize(("half", "code"), [("host_key", "host_key_mismatch"), ("private_key", "host_refused")])
-def test_a_wrong_key_is_named_by_the_check_and_by_a_deploy_and_nothing_is_put_there(
-    admin: Client, host: DockerHost, half: str, code: str
+def test_a_wrong_key_is_named_by_the_check_and_the_host_takes_nothing(
+    admin: Client, plane: Plane, lab: Lab, half: str, code: str
 ) -> None:
+    (lab_host,) = lab.hosts("strange")
     private, public = sshd.new_key()
     wrong = {"host_key": public} if half == "host_key" else {"private_key": private}
-    strange = register(admin, host.lab, half.replace("_", "-"), **wrong)
+    strange = register(admin, lab_host, half.replace("_", "-"), **wrong)
 
     checked = admin.post(f"hosts/{strange['id']}/check")
     assert (checked["status"], checked["problems"][0]["check"]) == ("not_ready", code)
-    made = admin.create(half.replace("_", "-"), DEMO, host_id=strange["id"])
-    job = admin.failed(made["deploy_job_id"])
-    assert job["error"]["code"] == code
-    assert host.held(made["id"]) == []
-    assert admin.refusal("DELETE", f"hosts/{strange['id']}")["code"] == "conflict"
-    admin.made.remove(made["id"])  # its removal would wait a day for the host to let us in
+    wanted = {"name": "strange", "customer_id": plane.customer_id, "deploy_method": "compose", "compose": DEMO}
+    refused = admin.refusal("POST", "services", wanted | {"host_id": strange["id"]})
+    assert (refused["code"], "never found in order" in refused["message"]) == ("conflict", True)
+    assert admin.ask("DELETE", f"hosts/{strange['id']}").status_code == 204
 
 
 def test_a_hosts_key_is_rotated_while_a_service_runs_and_is_deployed_there(

@@ -72,14 +72,17 @@ def test_a_bad_release_leaves_the_good_one_and_its_data_and_a_host_cut_off_comes
     home.lab.cut()
     eventually(lambda: _health(admin, service_id) == "unknown", "its health is unknown", 40)
     assert admin.get(f"services/{service_id}")["status"] == "running"
-    checked = admin.post(f"hosts/{home.id}/check")
-    assert (checked["status"], checked["problems"][0]["check"]) == ("not_ready", "host_unreachable")
+    lost = eventually(lambda: _host_that_is(admin, home.id, "not_ready"), "the host is found to be gone", 80)
+    assert [problem["check"] for problem in lost["problems"]] == ["host_unreachable"]
+    assert lost["problems"][0]["since"]
+    assert not lost["agent"]["connected"]
     elsewhere = [admin.deploy(f"meanwhile-{number}", DEMO, limits=SMALL) for number in range(2)]
     assert {admin.get(f"services/{one}")["host_id"] for one in elsewhere} == {second.id, third.id}
 
     home.lab.heal()
-    assert admin.post(f"hosts/{home.id}/check")["status"] == "ready"
+    assert eventually(lambda: _host_that_is(admin, home.id, "ready"), "the host is ready again", 80)["problems"] == []
     eventually(lambda: _health(admin, service_id) == "healthy", "it is seen healthy")
+    eventually(lambda: admin.get(f"hosts/{home.id}")["agent"]["connected"], "its agent is heard of again", 80)
     assert home.container(service_id) == after
     assert home.visit(url).status_code == 200
     _all_deleted(admin, [service_id, *elsewhere])
@@ -113,6 +116,11 @@ def test_fifty_services_spread_over_three_hosts_and_go_without_a_trace(
     assert {host["reserved"]["memory_mb"] for host in admin.get("hosts")["data"]} == {0}
     for host in hosts:
         assert _ours_on(host) == []
+
+
+def _host_that_is(admin: Client, host_id: str, status: str) -> Any:
+    host = admin.get(f"hosts/{host_id}")
+    return host if host["status"] == status else None
 
 
 def _one_of_many(plane: Plane, number: int) -> Any:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from chalicelib.domain.errors import Changed, Conflict, SlipwayError
+from chalicelib.domain.errors import Changed, Conflict, SameMachine, SlipwayError
 from chalicelib.domain.words import new_id
 from chalicelib.store.table import delete
 from tests.emulator import Panel
@@ -73,3 +73,46 @@ def test_a_host_from_before_names_were_kept_can_be_renamed_and_removed(panel: Pa
     panel.hosts.remove(two)
 
     assert [host.name for host in panel.hosts.all()] == ["three"]
+
+
+def test_of_many_hosts_that_say_to_be_one_machine_one_is(panel: Panel) -> None:
+    hosts = [panel.a_host(f"h{number}") for number in range(8)]
+    ended: list[str] = []
+    ready = threading.Barrier(len(hosts))
+
+    def claim(number: int) -> None:
+        ready.wait()
+        while True:
+            try:
+                panel.hosts.change(hosts[number], machine="E1")
+            except Changed:  # the two wrote at the same instant
+                continue
+            except SameMachine as error:
+                ended.append(error.details["host_id"])
+            else:
+                ended.append("claimed")
+            return
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(len(hosts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (holder,) = [host for host in panel.hosts.all() if host.machine]
+    assert sorted(ended) == sorted(["claimed"] + [holder.id] * 7)
+
+
+def test_a_machine_is_free_for_another_host_once_its_own_is_gone_or_is_another(panel: Panel) -> None:
+    one, two, three = (panel.a_host(name) for name in ("one", "two", "three"))
+    one = panel.hosts.change(one, machine="E1")
+    one = panel.hosts.change(one, name="renamed", machine="E2")
+    two = panel.hosts.change(two, machine="E1")
+    with pytest.raises(SameMachine, match="as two"):
+        panel.hosts.change(one, machine="E1")
+    with pytest.raises(Conflict, match="a host named two exists already"):
+        panel.hosts.change(one, name="two", machine="E3")
+
+    panel.hosts.remove(two)
+
+    assert panel.hosts.change(three, machine="E1").machine == "E1"

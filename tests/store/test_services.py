@@ -8,12 +8,13 @@ import pytest
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import FENCE_STRIDE, Job
 from chalicelib.domain.panel import CustomerLimits
+from chalicelib.domain.placement import Amount
 from chalicelib.domain.service import Event, Observation, Release, Service
 from chalicelib.domain.words import new_id, now
 from chalicelib.store.services import Room
 from tests.emulator import Panel
 
-ROOM = Room(None, CustomerLimits())
+ROOM = Room(Amount(cpu_millis=8000, memory_mb=100_000, disk_mb=1_000_000), CustomerLimits())
 SOON, PAST = "2999-01-01T00:00:00.000Z", "2000-01-01T00:00:00.000Z"
 
 
