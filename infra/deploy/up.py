@@ -64,7 +64,7 @@ class _Deploy:
         self._stage, self._options, self._clients = stage, options, clients
         self._tell = options.tell
         self._stacks = Stacks(clients("cloudformation"))
-        self._deposit = Deposit(clients("s3"), stage.deposit, stage.name)
+        self._deposit = Deposit(clients("s3"), stage)
 
     def run(self) -> None:
         self._look()
