@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import signal
 import sys
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from infra.deploy import preflight, release, stages, up
 from infra.deploy.errors import DeployError
 from infra.deploy.stages import APP, PROJECT, Stage
 
+_SIGTERM_EXIT = 128 + signal.SIGTERM
+
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: what is held is given back
     try:
         stage = stages.read(arguments.stage, arguments.stages)
         folder = arguments.folder or PROJECT / "build" / stage.name
@@ -24,6 +28,11 @@ def main() -> int:
         print(f"slipway: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _stop(*_: object) -> None:
+    print("slipway: told to stop", file=sys.stderr)
+    raise SystemExit(_SIGTERM_EXIT)
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """CloudFormation stacks: what a template would change, shown before it is done, and then done."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,16 @@ class Change:
 
 
 class Stacks:
-    def __init__(self, cloudformation: Any, wait_seconds: float = 1800) -> None:
+    def __init__(
+        self, cloudformation: Any, wait_seconds: float = 1800, while_waiting: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = cloudformation
         self._wait = wait_seconds
+        self._while_waiting = while_waiting
+
+    def of(self, cloudformation: Any) -> "Stacks":
+        """The same in another region."""
+        return Stacks(cloudformation, self._wait, self._while_waiting)
 
     def change(self, name: str, template: Path, parameters: dict[str, str]) -> Change | None:
         """What this template changes; None for nothing. Raise `DeployError` where the stack cannot be changed now."""
@@ -128,6 +136,7 @@ class Stacks:
     def _pause(self, deadline: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise DeployError(f"CloudFormation is not done with {what} after {self._wait:g} s; it goes on by itself")
+        self._while_waiting()
         time.sleep(min(_POLL_S, self._wait / 10))
 
     def _reasons(self, name: str) -> list[str]:

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from chalicelib.store.table import Table
 from infra import migrate
 from infra.deploy import apis, edge, finish, preflight, release, roles
-from infra.deploy.deposit import Deposit
+from infra.deploy.deposit import Deposit, Lock
 from infra.deploy.errors import DeployError
 from infra.deploy.stack import Change, Stacks
 from infra.deploy.stages import APP, PROJECT, Stage
@@ -74,9 +74,10 @@ class _Deploy:
         with self._deposit.locked(f"{getpass.getuser()}@{socket.gethostname()}") as lock:
             if lock.taken_over:
                 self._tell(f"warning  lock: {lock.taken_over}")
-            self._locked()
+            self._stacks = Stacks(self._clients("cloudformation"), while_waiting=lock.renew_in_time)
+            self._locked(lock)
 
-    def _locked(self) -> None:
+    def _locked(self, lock: Lock) -> None:
         state, adopted = apis.adopted(self._stage, self._deposit.state(), self._clients)
         changes = self._changes()
         migrations = self._migrations()
@@ -86,11 +87,14 @@ class _Deploy:
                 self._stacks.forget(change)
             raise NotAgreed("nothing was changed")
         for change in changes:
+            lock.renew()
             self._tell(f"stack {change.stack}")
             self._carry_out(change)
+        lock.renew()
         if reached := migrate.migrate(self._table()):
             self._tell(f"table: migrated to version {reached[-1]}")
-        addresses = self._functions(state)
+        addresses = self._functions(state, lock)
+        lock.renew()
         self._finish(addresses)
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
 
@@ -162,7 +166,7 @@ class _Deploy:
         if change:
             self._stacks.carry_out(change)
 
-    def _functions(self, state: dict[str, Any] | None) -> dict[str, str]:
+    def _functions(self, state: dict[str, Any] | None, lock: Lock) -> dict[str, str]:
         """`chalice deploy`, a second time where it was the first to learn the addresses; they are answered."""
         roles.within(self._boundary(), self._stage, release.functions(self._stage.name), self._clients("iam"))
         folder = self._options.folder
@@ -170,6 +174,7 @@ class _Deploy:
         for _ in range(_FIRST_DEPLOYS):
             self._tell("functions and APIs: chalice deploy")
             self._build(folder, told)
+            lock.renew()
             deployed = folder / ".chalice" / "deployed" / f"{self._stage.name}.json"
             deployed.parent.mkdir(parents=True, exist_ok=True)
             deployed.unlink(missing_ok=True)
@@ -178,6 +183,7 @@ class _Deploy:
             release.chalice(folder, {"AWS_DEFAULT_REGION": self._stage.region}, "deploy", "--stage", self._stage.name)
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
+            lock.renew()
             if self._stage.edge.enabled:
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
             made = self._told(state)
