@@ -8,10 +8,12 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.domain.errors import SlipwayError
 from infra.deploy import preflight, release, stages, up
 from infra.deploy.errors import DeployError
 from infra.deploy.stages import APP, PROJECT, Stage
 
+_SIGINT_EXIT = 128 + signal.SIGINT
 _SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
@@ -24,9 +26,12 @@ def main() -> int:
         {"package": _package, "preflight": _preflight, "plan": _plan, "up": _up}[arguments.verb](
             stage, folder, arguments
         )
-    except (DeployError, ClientError, BotoCoreError) as error:
+    except (DeployError, SlipwayError, ClientError, BotoCoreError) as error:
         print(f"slipway: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nslipway: interrupted; what was begun is gone on with by the next deploy", file=sys.stderr)
+        return _SIGINT_EXIT
     return 0
 
 
