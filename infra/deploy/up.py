@@ -9,6 +9,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,12 +81,13 @@ class _Deploy:
     def _locked(self, lock: Lock) -> None:
         state, adopted = apis.adopted(self._stage, self._deposit.state(), self._clients)
         changes = self._changes()
-        migrations = self._migrations()
-        self._show(changes, adopted, migrations, state)
-        if not self._options.agreed():
-            for change in changes:
-                self._stacks.forget(change)
-            raise NotAgreed("nothing was changed")
+        with ExitStack() as not_taken:  # nobody there to ask, and Ctrl-C at the question, too
+            not_taken.callback(self._forget, changes)
+            migrations = self._migrations(changes)
+            self._show(changes, adopted, migrations, state)
+            if not self._options.agreed():
+                raise NotAgreed("nothing was changed")
+            not_taken.pop_all()
         for change in changes:
             lock.renew()
             self._tell(f"stack {change.stack}")
@@ -108,10 +110,9 @@ class _Deploy:
 
     def _changes(self) -> list[Change]:
         stage = self._stage
-        changes = []
+        wanted = []
         if stage.network.mode == "own":
-            parameters = {**self._names(), "Range": stage.network.range}
-            changes.append(self._stacks.change(f"{stage.prefix}-network", INFRA / "network.yaml", parameters))
+            wanted.append((f"{stage.prefix}-network", "network.yaml", {**self._names(), "Range": stage.network.range}))
         parameters = {
             **self._names(),
             "DefinitionBucket": self._deposit.bucket,
@@ -120,8 +121,19 @@ class _Deploy:
             "DeletionProtection": str(stage.deletion_protection).lower(),
             "Boundary": self._boundary(),
         }
-        changes.append(self._stacks.change(f"{stage.prefix}-resources", INFRA / "resources.yaml", parameters))
-        return [change for change in changes if change]
+        wanted.append((f"{stage.prefix}-resources", "resources.yaml", parameters))
+        changes: list[Change] = []
+        with ExitStack() as not_all:
+            not_all.callback(self._forget, changes)
+            for name, template, given in wanted:
+                if change := self._stacks.change(name, INFRA / template, given):
+                    changes.append(change)
+            not_all.pop_all()
+        return changes
+
+    def _forget(self, changes: list[Change]) -> None:
+        for change in changes:
+            self._stacks.forget(change)
 
     def _boundary(self) -> str:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
@@ -134,13 +146,19 @@ class _Deploy:
         self._deposit.put(key, text)
         return key
 
-    def _migrations(self) -> list[migrate.Migration]:
+    def _migrations(self, changes: list[Change]) -> list[migrate.Migration]:
+        stage, resources = self._stage, f"{self._stage.prefix}-resources"
         try:
-            self._clients("dynamodb").describe_table(TableName=self._stage.table)
+            self._clients("dynamodb").describe_table(TableName=stage.table)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return []
-            raise
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            if stage.table == stage.prefix and any(change.stack == resources and change.first for change in changes):
+                return []  # which makes it
+            raise DeployError(
+                f"there is no table {stage.table} in {stage.region}, and stack {resources} does not make it now: is "
+                "settings.table right? A table that was deleted can be restored: docs/operations.md"
+            ) from error
         try:
             return migrate.pending(self._table())
         except migrate.TooNew as error:
