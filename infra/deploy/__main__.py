@@ -88,7 +88,10 @@ def _up(stage: Stage, folder: Path, arguments: argparse.Namespace) -> None:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise DeployError("nobody is there to take the plan: --yes takes it")
-    return input("\nGo on? [y/N] ").strip().lower() == "y"
+    try:
+        return input("\nGo on? [y/N] ").strip().lower() == "y"
+    except EOFError:  # Ctrl-D
+        return False
 
 
 if __name__ == "__main__":

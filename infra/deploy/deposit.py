@@ -54,7 +54,7 @@ class Deposit:
         found = self._get(self._state)
         if found is None:
             return None
-        state = _read(found[0], f"s3://{self._stage.deposit}/{self._state}: put an earlier version of it back")
+        state = _read(found[0], self._at(self._state), "Put an earlier version of it back")
         place = state.pop(_PLACE, self._place())
         for what, ours in self._place().items():
             if (theirs := place.get(what, ours)) != ours:
@@ -74,7 +74,7 @@ class Deposit:
         condition = {"IfNoneMatch": "*"}
         taken_over = ""
         if held:
-            other = _read(held[0], f"{self._lock} of the bucket: {self._cure()}", "who", "since", "until")
+            other = _read(held[0], self._at(self._lock), self._cure(), "who", "since", "until")
             if other["until"] > time.time():
                 raise DeployError(
                     f"{other['who']} deploys since {_clock(other['since'])}; the lock ends at "
@@ -93,7 +93,10 @@ class Deposit:
         return f"{self._stage.name} belongs there; its file says {self._stage.region}, which would be another one"
 
     def _cure(self) -> str:
-        return f"If nobody deploys: aws s3 rm s3://{self._stage.deposit}/{self._lock}"
+        return f"If nobody deploys: aws s3 rm {self._at(self._lock)}"
+
+    def _at(self, key: str) -> str:
+        return f"s3://{self._stage.deposit}/{key}"
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
         try:
@@ -162,13 +165,13 @@ class Lock:
         return found if found["Body"].read() == json.dumps(mine).encode() else None
 
 
-def _read(text: bytes, what: str, *needed: str) -> dict[str, Any]:
+def _read(text: bytes, where: str, cure: str, *needed: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
         value = None
     if not isinstance(value, dict) or any(key not in value for key in needed):
-        raise DeployError(f"not what a deploy wrote is {what}")
+        raise DeployError(f"{where} is not what a deploy wrote. {cure}")
     return value
 
 

@@ -76,3 +76,19 @@ def test_sigterm_leaves_what_is_held_as_an_interrupt_does(
 
     assert (left, ended.value.code) == (["prod"], 143)
     assert capsys.readouterr().err == "slipway: told to stop\n"
+
+
+class Terminal:
+    """Somebody is there, and ends the input instead of answering."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self) -> str:
+        return ""
+
+
+def test_an_ended_input_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+
+    assert not command._agreed()
