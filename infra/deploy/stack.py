@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from infra.deploy.errors import DeployError
 
 _POLL_S = 2.0
+_BEGUN = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
 _NOTHING = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -90,11 +91,10 @@ class Stacks:
                     f"stack {change.stack} could not be made anew: look at it in CloudFormation's console"
                 )
             change = anew
-        begun = self._last_event(change.stack)
         self._client.execute_change_set(StackName=change.stack, ChangeSetName=change.id)
         status = self._settled(change.stack)
         if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-            reasons = "\n".join(self._reasons(change.stack, begun)) or "no reason was given"
+            reasons = "\n".join(self._reasons(change.stack)) or "no reason was given"
             raise DeployError(
                 f"stack {change.stack} ended as {status}; CloudFormation took the change back:\n{reasons}"
             )
@@ -156,16 +156,12 @@ class Stacks:
         self._while_waiting()
         time.sleep(min(_POLL_S, self._wait / 10))
 
-    def _last_event(self, name: str) -> str:
-        events = self._client.describe_stack_events(StackName=name)["StackEvents"]
-        return str(events[0]["EventId"]) if events else ""
-
-    def _reasons(self, name: str, begun: str) -> list[str]:
-        """Of what happened after the event `begun`; CloudFormation tells the newest first."""
+    def _reasons(self, name: str) -> list[str]:
+        """Of the last operation, which began with the stack itself; CloudFormation tells the newest first."""
         reasons: list[str] = []
         for page in self._client.get_paginator("describe_stack_events").paginate(StackName=name):
             for event in page["StackEvents"]:
-                if event["EventId"] == begun:
+                if event["LogicalResourceId"] == name and event["ResourceStatus"] in _BEGUN:
                     return reasons
                 if event["ResourceStatus"].endswith("_FAILED"):
                     reasons.append(f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")

@@ -62,15 +62,12 @@ class CloudFormation:
         first = self.status == "REVIEW_IN_PROGRESS"
         self.ends = self.ends or ["CREATE_COMPLETE" if first else "UPDATE_COMPLETE"]
         self.status = "CREATE_IN_PROGRESS" if first else "UPDATE_IN_PROGRESS"
-        self.events = [*self.fails, *self.events]
+        self.events = [*self.fails, event(NAME, self.status), *self.events]
 
     def delete_stack(self, StackName: str) -> None:
         self.deleted += 1
         self.status, self.ends = "DELETE_IN_PROGRESS", [""]
         self.events = []
-
-    def describe_stack_events(self, StackName: str) -> Any:
-        return {"StackEvents": self.events}
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "describe_stack_events"
@@ -81,13 +78,8 @@ class CloudFormation:
             yield {"StackEvents": [event]}
 
 
-def event(number: int, resource: str, status: str, reason: str = "") -> dict[str, str]:
-    return {
-        "EventId": str(number),
-        "LogicalResourceId": resource,
-        "ResourceStatus": status,
-        "ResourceStatusReason": reason,
-    }
+def event(resource: str, status: str, reason: str = "") -> dict[str, str]:
+    return {"LogicalResourceId": resource, "ResourceStatus": status, "ResourceStatusReason": reason}
 
 
 def stacks(client: CloudFormation, wait_seconds: float = 0.2) -> Stacks:
@@ -182,8 +174,8 @@ def test_what_a_failed_first_deploy_left_is_planned_and_only_then_deleted(templa
 
 def test_only_this_operations_reasons_are_told(template: Path) -> None:
     client = CloudFormation("UPDATE_ROLLBACK_COMPLETE")
-    client.events = [event(2, NAME, "UPDATE_ROLLBACK_COMPLETE"), event(1, "Queue", "UPDATE_FAILED", "long ago")]
-    client.fails = [event(4, NAME, "UPDATE_ROLLBACK_COMPLETE"), event(3, "Table", "UPDATE_FAILED", "no such key")]
+    client.events = [event(NAME, "UPDATE_ROLLBACK_COMPLETE"), event("Queue", "UPDATE_FAILED", "long ago")]
+    client.fails = [event(NAME, "UPDATE_ROLLBACK_COMPLETE"), event("Table", "UPDATE_FAILED", "no such key")]
     client.ends = []
     change = planned(client, template)
     client.ends = ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]
