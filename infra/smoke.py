@@ -197,7 +197,7 @@ class Smoke:
     def _address(self) -> str:
         if self._edge:
             return f"https://{self._edge}"
-        state = Deposit(self._clients("s3"), self._stage.deposit, self._stage.name).state()
+        state = Deposit(self._clients("s3"), self._stage).state()
         for each in (state or {}).get("resources", []):
             if each["name"] == apis.REST:
                 host = f"{each['rest_api_id']}.execute-api.{self._stage.region}.amazonaws.com"

@@ -2,28 +2,42 @@
 
 import argparse
 import contextlib
+import signal
 import sys
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.domain.errors import SlipwayError
 from infra.deploy import preflight, release, stages, up
 from infra.deploy.errors import DeployError
 from infra.deploy.stages import APP, PROJECT, Stage
 
+_SIGINT_EXIT = 128 + signal.SIGINT
+_SIGTERM_EXIT = 128 + signal.SIGTERM
+
 
 def main() -> int:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: what is held is given back
     try:
         stage = stages.read(arguments.stage, arguments.stages)
         folder = arguments.folder or PROJECT / "build" / stage.name
         {"package": _package, "preflight": _preflight, "plan": _plan, "up": _up}[arguments.verb](
             stage, folder, arguments
         )
-    except (DeployError, ClientError, BotoCoreError) as error:
+    except (DeployError, SlipwayError, ClientError, BotoCoreError) as error:
         print(f"slipway: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nslipway: interrupted; what was begun is gone on with by the next deploy", file=sys.stderr)
+        return _SIGINT_EXIT
     return 0
+
+
+def _stop(*_: object) -> None:
+    print("slipway: told to stop", file=sys.stderr)
+    raise SystemExit(_SIGTERM_EXIT)
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,7 +88,10 @@ def _up(stage: Stage, folder: Path, arguments: argparse.Namespace) -> None:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise DeployError("nobody is there to take the plan: --yes takes it")
-    return input("\nGo on? [y/N] ").strip().lower() == "y"
+    try:
+        return input("\nGo on? [y/N] ").strip().lower() == "y"
+    except EOFError:  # Ctrl-D
+        return False
 
 
 if __name__ == "__main__":

@@ -12,69 +12,95 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.deploy.errors import DeployError
+from infra.deploy.stages import APP, Stage
 
 LOCK_SECONDS = 3600
-_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404"}
+_PLACE = "slipway"  # beside what Chalice writes: where it was deployed
 
 
 class Deposit:
-    def __init__(self, s3: Any, bucket: str, stage: str) -> None:
+    def __init__(self, s3: Any, stage: Stage) -> None:
         self._s3 = s3
-        self._bucket = bucket
-        self._state = f"deployed/{stage}.json"
-        self._lock = f"lock/{stage}.json"
+        self._stage = stage
+        # Names of buckets are the world's: whoever has ours first would be told all, but for the owner in each call.
+        self._where = {"Bucket": stage.deposit, "ExpectedBucketOwner": stage.account}
+        self._state = f"deployed/{stage.name}.json"
+        self._lock = f"lock/{stage.name}.json"
 
     @property
     def bucket(self) -> str:
-        return self._bucket
+        return self._stage.deposit
 
     def exists(self) -> bool:
+        """Raise `DeployError` for a bucket that is another account's, or stands in another region than the stage."""
         try:
-            self._s3.head_bucket(Bucket=self._bucket)
+            found = self._s3.head_bucket(**self._where)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
                 return False
             if error.response["Error"]["Code"] in {"403", "AccessDenied"}:
-                raise DeployError(f"bucket {self._bucket} is not ours to read: it may be another account's") from error
+                raise DeployError(
+                    f"bucket {self._stage.deposit} is not ours to read: it may be another account's than "
+                    f"{self._stage.account}"
+                ) from error
             raise
+        if (region := found.get("BucketRegion", self._stage.region)) != self._stage.region:
+            raise DeployError(f"bucket {self._stage.deposit} is in {region}: {self._elsewhere()}")
         return True
 
     def state(self) -> dict[str, Any] | None:
+        """As `keep` was given it. Raise `DeployError` for one that cannot be read, or of another place."""
         found = self._get(self._state)
-        return json.loads(found[0]) if found else None
+        if found is None:
+            return None
+        state = _read(found[0], self._at(self._state), "Put an earlier version of it back")
+        place = state.pop(_PLACE, self._place())
+        for what, ours in self._place().items():
+            if (theirs := place.get(what, ours)) != ours:
+                raise DeployError(f"{what} was {theirs} when this was deployed: {self._elsewhere()}")
+        return state
 
     def keep(self, state: dict[str, Any]) -> None:
-        self._s3.put_object(Bucket=self._bucket, Key=self._state, Body=json.dumps(state, indent=2).encode())
+        text = json.dumps({**state, _PLACE: self._place()}, indent=2)
+        self._s3.put_object(**self._where, Key=self._state, Body=text.encode())
 
     def put(self, key: str, body: bytes) -> None:
-        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
+        self._s3.put_object(**self._where, Key=key, Body=body)
 
     def locked(self, who: str, seconds: int = LOCK_SECONDS) -> "Lock":
         """Take the lock. Raise `DeployError` naming its holder; one past its time is taken over."""
-        mine = {"id": uuid.uuid4().hex, "who": who, "since": int(time.time()), "until": int(time.time()) + seconds}
-        text = json.dumps(mine).encode()
         held = self._get(self._lock)
         condition = {"IfNoneMatch": "*"}
         taken_over = ""
         if held:
-            other = json.loads(held[0])
+            other = _read(held[0], self._at(self._lock), self._cure(), "who", "since", "until")
             if other["until"] > time.time():
                 raise DeployError(
-                    f"{other['who']} deploys since {_clock(other['since'])}; the lock ends at {_clock(other['until'])}"
+                    f"{other['who']} deploys since {_clock(other['since'])}; the lock ends at "
+                    f"{_clock(other['until'])} unless that deploy goes on. {self._cure()}"
                 )
             condition = {"IfMatch": held[1]}
             taken_over = f"the lock of {other['who']} ended at {_clock(other['until'])} and was taken over"
-        try:
-            answer = self._s3.put_object(Bucket=self._bucket, Key=self._lock, Body=text, **condition)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _TAKEN:
-                raise DeployError("somebody else began to deploy this moment") from error
-            raise
-        return Lock(self._s3, self._bucket, self._lock, answer["ETag"], taken_over)
+        lock = Lock(self._s3, {**self._where, "Key": self._lock}, who, seconds, taken_over)
+        lock.take(condition, "somebody else began to deploy this moment")
+        return lock
+
+    def _place(self) -> dict[str, str]:
+        return {"app": APP, "stage": self._stage.name, "region": self._stage.region}
+
+    def _elsewhere(self) -> str:
+        return f"{self._stage.name} belongs there; its file says {self._stage.region}, which would be another one"
+
+    def _cure(self) -> str:
+        return f"If nobody deploys: aws s3 rm {self._at(self._lock)}"
+
+    def _at(self, key: str) -> str:
+        return f"s3://{self._stage.deposit}/{key}"
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+            answer = self._s3.get_object(**self._where, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
@@ -85,8 +111,11 @@ class Deposit:
 class Lock:
     """Held until left; whoever took it over meanwhile keeps it."""
 
-    def __init__(self, s3: Any, bucket: str, key: str, etag: str, taken_over: str) -> None:
-        self._s3, self._bucket, self._key, self._etag = s3, bucket, key, etag
+    def __init__(self, s3: Any, where: dict[str, str], who: str, seconds: int, taken_over: str) -> None:
+        self._s3, self._where, self._who, self._seconds = s3, where, who, seconds
+        self._since = int(time.time())
+        self._renewed = time.monotonic()
+        self._etag = ""
         self.taken_over = taken_over
 
     def __enter__(self) -> "Lock":
@@ -94,10 +123,56 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._s3.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
+            self._s3.delete_object(**self._where, IfMatch=self._etag)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in {*_TAKEN, "NoSuchKey", "404"}:
+            if error.response["Error"]["Code"] not in _LOST:
                 raise
+
+    def renew(self) -> None:
+        """Have its whole time before us again. Raise `DeployError` if it is not ours any more."""
+        self.take(
+            {"IfMatch": self._etag}, "the lock is not ours any more, somebody else may deploy: nothing more is done"
+        )
+
+    def renew_in_time(self) -> None:
+        """For waits, which ask often: renew once a tenth of its time has gone."""
+        if time.monotonic() - self._renewed >= self._seconds / 10:
+            self.renew()
+
+    def take(self, condition: dict[str, str], refused: str) -> None:
+        now = int(time.time())
+        # The id makes each text another one: a lock that is no longer ours never has our ETag.
+        mine = {"id": uuid.uuid4().hex, "who": self._who, "since": self._since, "until": now + self._seconds}
+        try:
+            answer = self._s3.put_object(**self._where, Body=json.dumps(mine).encode(), **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _LOST:
+                raise
+            answer = self._written(mine)
+            if answer is None:
+                raise DeployError(refused) from error
+        self._etag = answer["ETag"]
+        self._renewed = time.monotonic()
+
+    def _written(self, mine: dict[str, Any]) -> Any:
+        """None unless it is what lies there: the client repeats a call whose answer was lost, and is refused then."""
+        try:
+            found = self._s3.get_object(**self._where)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _LOST:
+                return None
+            raise
+        return found if found["Body"].read() == json.dumps(mine).encode() else None
+
+
+def _read(text: bytes, where: str, cure: str, *needed: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or any(key not in value for key in needed):
+        raise DeployError(f"{where} is not what a deploy wrote. {cure}")
+    return value
 
 
 def _clock(seconds: int) -> str:

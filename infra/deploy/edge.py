@@ -17,7 +17,7 @@ def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: 
     The first time takes up to half an hour: the certificate, CloudFront.
     """
     name = f"{stage.prefix}-edge-global"
-    everywhere = Stacks(clients("cloudformation", "us-east-1"))
+    everywhere = stacks.of(clients("cloudformation", "us-east-1"))
     domain = {"App": APP, "Stage": stage.name, "Domain": stage.edge.domain, "HostedZoneId": stage.edge.hosted_zone_id}
     rate = str(stage.edge.requests_per_five_minutes)
     _apply(everywhere, name, "edge-global.yaml", {**domain, "RequestsPerFiveMinutes": rate}, tell)

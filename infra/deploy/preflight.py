@@ -13,6 +13,7 @@ from infra.deploy.stages import Stage
 # Lambda refuses a reservation that leaves fewer than this to all other functions of the account.
 _UNRESERVED = 100
 _HOST_S = 5
+_OVER = {"EXPIRED", "FAILED", "INACTIVE", "REVOKED", "VALIDATION_TIMED_OUT"}  # statuses that no certificate leaves
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,32 @@ def _runtime() -> Finding:
 
 
 def _concurrency(stage: Stage, clients: Any) -> Finding:
-    wanted = sum(each.get("reserved_concurrency", 0) for each in release.functions(stage.name).values())
-    limit = clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
-    if wanted + _UNRESERVED > limit:
+    """What other functions of the account reserve is not ours to have; what ours reserve already, is."""
+    functions = release.functions(stage.name)
+    wanted = sum(each.get("reserved_concurrency", 0) for each in functions.values())
+    client = clients("lambda")
+    limits = client.get_account_settings()["AccountLimit"]
+    free = limits["UnreservedConcurrentExecutions"] + sum(_reserved(client, stage, name) for name in functions)
+    if wanted + _UNRESERVED > free:
         message = (
-            f"the functions reserve {wanted} and Lambda keeps {_UNRESERVED} for others, but this account has {limit}: "
+            f"the functions reserve {wanted} and Lambda keeps {_UNRESERVED} for others, but of this account's "
+            f"{limits['ConcurrentExecutions']} other functions leave {free}: "
             "ask AWS for more (Service Quotas, Lambda, Concurrent executions), or lower reserved_concurrency in "
             ".chalice/config.json"
         )
         return Finding("failure", "concurrency", message)
-    return Finding("ok", "concurrency", f"{wanted} of {limit} reserved")
+    return Finding("ok", "concurrency", f"{wanted} of {free} reserved")
+
+
+def _reserved(client: Any, stage: Stage, function: str) -> int:
+    """Nothing for a function that is yet to be made. Chalice calls the one behind REST as app and stage alone."""
+    name = stage.prefix if function == "api_handler" else f"{stage.prefix}-{function}"
+    try:
+        return int(client.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions", 0))
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return 0
+        raise
 
 
 def _edge(stage: Stage, clients: Any) -> list[Finding]:
@@ -84,17 +101,19 @@ def _edge(stage: Stage, clients: Any) -> list[Finding]:
 
 def _certificate(stage: Stage, clients: Any) -> Finding:
     """CloudFront takes certificates from us-east-1 alone, whatever the stage's region."""
-    listed = clients("acm", "us-east-1").list_certificates()["CertificateSummaryList"]
+    pages = clients("acm", "us-east-1").get_paginator("list_certificates").paginate()
+    listed = [each for page in pages for each in page["CertificateSummaryList"]]
     mine = [each for each in listed if each["DomainName"] == stage.edge.domain]
-    if not mine:
-        message = (
-            f"none for {stage.edge.domain} in us-east-1 yet: the edge's first deploy asks for it and waits for DNS"
-        )
-        return Finding("warning", "certificate", message)
-    if any(each.get("Status", "ISSUED") == "ISSUED" for each in mine):
+    states = {each.get("Status", "ISSUED") for each in mine}
+    if "ISSUED" in states:
         return Finding("ok", "certificate", f"issued for {stage.edge.domain}")
-    message = f"{stage.edge.domain} in us-east-1 is {mine[0].get('Status')}: is its CNAME in the hosted zone?"
-    return Finding("failure", "certificate", message)
+    # One that came to nothing is in nobody's way, unless the edge stands on it.
+    barring = states - _OVER | {each["Status"] for each in mine if each.get("InUse") and each.get("Status") in _OVER}
+    if barring:
+        message = f"{stage.edge.domain} in us-east-1 is {', '.join(sorted(barring))}: is its CNAME in the hosted zone?"
+        return Finding("failure", "certificate", message)
+    message = f"none for {stage.edge.domain} in us-east-1 yet: the edge's first deploy asks for it and waits for DNS"
+    return Finding("warning", "certificate", message)
 
 
 def _host(address: str) -> Finding:

@@ -1,6 +1,7 @@
 """CloudFormation stacks: what a template would change, shown before it is done, and then done."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +11,44 @@ from botocore.exceptions import ClientError
 from infra.deploy.errors import DeployError
 
 _POLL_S = 2.0
+_BEGUN = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
 _NOTHING = ("didn't contain changes", "No updates are to be performed")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change set that waits to be carried out; `lines` tell it to people."""
+    """A change set that waits to be carried out; `lines` tell it to people.
+
+    Without an `id` nothing waits yet: what a failed first deploy left must be deleted before CloudFormation takes any.
+    """
 
     stack: str
     id: str
     first: bool
     lines: tuple[str, ...]
+    template: Path
+    parameters: dict[str, str]
 
 
 class Stacks:
-    def __init__(self, cloudformation: Any, wait_seconds: float = 1800) -> None:
+    def __init__(
+        self, cloudformation: Any, wait_seconds: float = 1800, while_waiting: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = cloudformation
         self._wait = wait_seconds
+        self._while_waiting = while_waiting
+
+    def of(self, cloudformation: Any) -> "Stacks":
+        """The same in another region."""
+        return Stacks(cloudformation, self._wait, self._while_waiting)
 
     def change(self, name: str, template: Path, parameters: dict[str, str]) -> Change | None:
         """What this template changes; None for nothing. Raise `DeployError` where the stack cannot be changed now."""
-        first = self._is_first(name)
+        status = self._status(name)
+        if status == "ROLLBACK_COMPLETE":
+            anew = ("Delete what a first deploy that failed left: an empty stack", f"Add all of {template.name}")
+            return Change(name, "", True, anew, template, parameters)
+        first = status == "REVIEW_IN_PROGRESS"
         asked = self._client.create_change_set(
             StackName=name,
             ChangeSetName=f"deploy-{int(time.time() * 1000)}",
@@ -51,7 +69,7 @@ class Stacks:
         if not lines and not first:
             self._client.delete_change_set(**change)
             return None
-        return Change(name, asked["Id"], first, tuple(lines))
+        return Change(name, asked["Id"], first, tuple(lines), template, parameters)
 
     def forget(self, change: Change) -> None:
         """Take back a change that was only looked at.
@@ -59,10 +77,20 @@ class Stacks:
         Of a first one an empty stack stays (REVIEW_IN_PROGRESS), which the next takes: to delete stacks is more than
         whoever plans may do.
         """
-        self._client.delete_change_set(StackName=change.stack, ChangeSetName=change.id)
+        if change.id:
+            self._client.delete_change_set(StackName=change.stack, ChangeSetName=change.id)
 
     def carry_out(self, change: Change) -> None:
         """Raise `DeployError` with each resource's own reason where CloudFormation took it back."""
+        if not change.id:
+            self._client.delete_stack(StackName=change.stack)
+            self._gone(change.stack)
+            anew = self.change(change.stack, change.template, change.parameters)
+            if anew is None or not anew.id:
+                raise DeployError(
+                    f"stack {change.stack} could not be made anew: look at it in CloudFormation's console"
+                )
+            change = anew
         self._client.execute_change_set(StackName=change.stack, ChangeSetName=change.id)
         status = self._settled(change.stack)
         if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
@@ -80,20 +108,17 @@ class Stacks:
         stack = self._stack(name)
         return stack is not None and stack["StackStatus"] not in {"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"}
 
-    def _is_first(self, name: str) -> bool:
+    def _status(self, name: str) -> str:
+        """REVIEW_IN_PROGRESS for a stack that is not there. Raise `DeployError` where it cannot be changed now."""
         stack = self._stack(name)
-        status = stack["StackStatus"] if stack else "REVIEW_IN_PROGRESS"
-        if status == "ROLLBACK_COMPLETE":  # a first deploy that failed: nothing is in it, and it can only be deleted
-            self._client.delete_stack(StackName=name)
-            self._gone(name)
-            return True
+        status = str(stack["StackStatus"]) if stack else "REVIEW_IN_PROGRESS"
         if status.endswith("_FAILED"):
             raise DeployError(
                 f"stack {name} is {status}: CloudFormation's console says what to put right by hand first"
             )
         if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
             raise DeployError(f"stack {name} is {status}: somebody changes it now; try again when that is over")
-        return status == "REVIEW_IN_PROGRESS"
+        return status
 
     def _stack(self, name: str) -> Any:
         try:
@@ -128,12 +153,19 @@ class Stacks:
     def _pause(self, deadline: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise DeployError(f"CloudFormation is not done with {what} after {self._wait:g} s; it goes on by itself")
+        self._while_waiting()
         time.sleep(min(_POLL_S, self._wait / 10))
 
     def _reasons(self, name: str) -> list[str]:
-        events = self._client.describe_stack_events(StackName=name)["StackEvents"]
-        failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
-        return [f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed]
+        """Of the last operation, which began with the stack itself; CloudFormation tells the newest first."""
+        reasons: list[str] = []
+        for page in self._client.get_paginator("describe_stack_events").paginate(StackName=name):
+            for event in page["StackEvents"]:
+                if event["LogicalResourceId"] == name and event["ResourceStatus"] in _BEGUN:
+                    return reasons
+                if event["ResourceStatus"].endswith("_FAILED"):
+                    reasons.append(f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
+        return reasons
 
 
 def _line(change: Any) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from botocore.exceptions import ClientError
 from chalicelib.store.table import Table
 from infra import migrate
 from infra.deploy import apis, edge, finish, preflight, release, roles
-from infra.deploy.deposit import Deposit
+from infra.deploy.deposit import Deposit, Lock
 from infra.deploy.errors import DeployError
 from infra.deploy.stack import Change, Stacks
 from infra.deploy.stages import APP, PROJECT, Stage
@@ -64,7 +65,7 @@ class _Deploy:
         self._stage, self._options, self._clients = stage, options, clients
         self._tell = options.tell
         self._stacks = Stacks(clients("cloudformation"))
-        self._deposit = Deposit(clients("s3"), stage.deposit, stage.name)
+        self._deposit = Deposit(clients("s3"), stage)
 
     def run(self) -> None:
         self._look()
@@ -74,23 +75,28 @@ class _Deploy:
         with self._deposit.locked(f"{getpass.getuser()}@{socket.gethostname()}") as lock:
             if lock.taken_over:
                 self._tell(f"warning  lock: {lock.taken_over}")
-            self._locked()
+            self._stacks = Stacks(self._clients("cloudformation"), while_waiting=lock.renew_in_time)
+            self._locked(lock)
 
-    def _locked(self) -> None:
+    def _locked(self, lock: Lock) -> None:
         state, adopted = apis.adopted(self._stage, self._deposit.state(), self._clients)
         changes = self._changes()
-        migrations = self._migrations()
-        self._show(changes, adopted, migrations, state)
-        if not self._options.agreed():
-            for change in changes:
-                self._stacks.forget(change)
-            raise NotAgreed("nothing was changed")
+        with ExitStack() as not_taken:  # nobody there to ask, and Ctrl-C at the question, too
+            not_taken.callback(self._forget, changes)
+            migrations = self._migrations(changes)
+            self._show(changes, adopted, migrations, state)
+            if not self._options.agreed():
+                raise NotAgreed("nothing was changed")
+            not_taken.pop_all()
         for change in changes:
+            lock.renew()
             self._tell(f"stack {change.stack}")
             self._carry_out(change)
+        lock.renew()
         if reached := migrate.migrate(self._table()):
             self._tell(f"table: migrated to version {reached[-1]}")
-        addresses = self._functions(state)
+        addresses = self._functions(state, lock)
+        lock.renew()
         self._finish(addresses)
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
 
@@ -104,10 +110,9 @@ class _Deploy:
 
     def _changes(self) -> list[Change]:
         stage = self._stage
-        changes = []
+        wanted = []
         if stage.network.mode == "own":
-            parameters = {**self._names(), "Range": stage.network.range}
-            changes.append(self._stacks.change(f"{stage.prefix}-network", INFRA / "network.yaml", parameters))
+            wanted.append((f"{stage.prefix}-network", "network.yaml", {**self._names(), "Range": stage.network.range}))
         parameters = {
             **self._names(),
             "DefinitionBucket": self._deposit.bucket,
@@ -116,8 +121,19 @@ class _Deploy:
             "DeletionProtection": str(stage.deletion_protection).lower(),
             "Boundary": self._boundary(),
         }
-        changes.append(self._stacks.change(f"{stage.prefix}-resources", INFRA / "resources.yaml", parameters))
-        return [change for change in changes if change]
+        wanted.append((f"{stage.prefix}-resources", "resources.yaml", parameters))
+        changes: list[Change] = []
+        with ExitStack() as not_all:
+            not_all.callback(self._forget, changes)
+            for name, template, given in wanted:
+                if change := self._stacks.change(name, INFRA / template, given):
+                    changes.append(change)
+            not_all.pop_all()
+        return changes
+
+    def _forget(self, changes: list[Change]) -> None:
+        for change in changes:
+            self._stacks.forget(change)
 
     def _boundary(self) -> str:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
@@ -130,13 +146,19 @@ class _Deploy:
         self._deposit.put(key, text)
         return key
 
-    def _migrations(self) -> list[migrate.Migration]:
+    def _migrations(self, changes: list[Change]) -> list[migrate.Migration]:
+        stage, resources = self._stage, f"{self._stage.prefix}-resources"
         try:
-            self._clients("dynamodb").describe_table(TableName=self._stage.table)
+            self._clients("dynamodb").describe_table(TableName=stage.table)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return []
-            raise
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            if stage.table == stage.prefix and any(change.stack == resources and change.first for change in changes):
+                return []  # which makes it
+            raise DeployError(
+                f"there is no table {stage.table} in {stage.region}, and stack {resources} does not make it now: is "
+                "settings.table right? A table that was deleted can be restored: docs/operations.md"
+            ) from error
         try:
             return migrate.pending(self._table())
         except migrate.TooNew as error:
@@ -162,7 +184,7 @@ class _Deploy:
         if change:
             self._stacks.carry_out(change)
 
-    def _functions(self, state: dict[str, Any] | None) -> dict[str, str]:
+    def _functions(self, state: dict[str, Any] | None, lock: Lock) -> dict[str, str]:
         """`chalice deploy`, a second time where it was the first to learn the addresses; they are answered."""
         roles.within(self._boundary(), self._stage, release.functions(self._stage.name), self._clients("iam"))
         folder = self._options.folder
@@ -170,6 +192,7 @@ class _Deploy:
         for _ in range(_FIRST_DEPLOYS):
             self._tell("functions and APIs: chalice deploy")
             self._build(folder, told)
+            lock.renew()
             deployed = folder / ".chalice" / "deployed" / f"{self._stage.name}.json"
             deployed.parent.mkdir(parents=True, exist_ok=True)
             deployed.unlink(missing_ok=True)
@@ -178,6 +201,7 @@ class _Deploy:
             release.chalice(folder, {"AWS_DEFAULT_REGION": self._stage.region}, "deploy", "--stage", self._stage.name)
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
+            lock.renew()
             if self._stage.edge.enabled:
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
             made = self._told(state)

@@ -4,6 +4,7 @@
   role, by role; what is refused is noted as well.
 * Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
   must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
+  To read what a function reserves is not to change it.
 * An alarm on several figures that are reckoned together is kept, where the emulator's CloudFormation would refuse its
   template. It never goes off.
 * A function that raises is answered with the name of what it raised, as Lambda does; the emulator says
@@ -46,7 +47,7 @@ def main() -> None:
 
 def _check_as_aws(note: Callable[[str, str], None]) -> None:
     check, context_of = iam_evaluator.enforce, iam_actions.request_tag_context
-    resource_of = iam_actions.extract_resource_arn
+    resource_of, of_lambda = iam_actions.extract_resource_arn, iam_actions._lambda_action
     handed: ContextVar[str] = ContextVar("handed", default="")
 
     def context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,10 @@ def _check_as_aws(note: Callable[[str, str], None]) -> None:
     def resource(service: str, *request: Any) -> Any:
         *_, body, parameters, region, account = request
         return _named(service, body, parameters, f"{region}:{account}") or resource_of(service, *request)
+
+    def lambda_action(method: str, path: str) -> Any:
+        reads = method == "GET" and path.endswith("/concurrency")
+        return "GetFunctionConcurrency" if reads else of_lambda(method, path)
 
     def enforce(key: str, action: str, service: str, region: str, **more: Any) -> Any:
         asked = [action]
@@ -74,6 +79,7 @@ def _check_as_aws(note: Callable[[str, str], None]) -> None:
         return refused
 
     iam_evaluator.enforce = enforce
+    iam_actions._lambda_action = lambda_action
     iam_actions.request_tag_context, iam_actions.extract_resource_arn = context, resource
 
 

@@ -182,6 +182,18 @@ def test_a_deploy_waits_for_nobody_who_holds_the_lock_and_takes_over_an_old_one(
     assert "Contents" not in s3.list_objects_v2(Bucket=DEPOSIT, Prefix="lock/")
 
 
+def test_another_region_than_the_one_it_was_deployed_to_stops_a_deploy(deployed: Account) -> None:
+    deployed.write_stage(stage_text().replace(REGION, "us-west-2"))
+
+    done = deployed.run("plan")
+    deployed.write_stage(stage_text())
+
+    assert done.returncode == 1
+    assert "prod belongs there; its file says us-west-2" in done.stderr
+    assert "The plan" not in done.stdout
+    assert not deployed.emulator.client("s3").list_objects_v2(Bucket=DEPOSIT, Prefix="lock/").get("Contents")
+
+
 def test_another_account_stops_a_deploy_before_anything_is_made(deployed: Account) -> None:
     deployed.write_stage(stage_text().replace(ACCOUNT, "210987654321"))
 
