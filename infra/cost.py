@@ -109,7 +109,7 @@ def bill(use: Use, *, network: bool = True, edge: bool = True) -> list[Line]:
 
 
 def _always(use: Use) -> list[Line]:
-    alarms, figures = 13, 18  # one alarm reckons six figures together
+    alarms, figures = 13, 19  # some alarms reckon several figures together
     calls = use.deploys * 12 + use.looks * 0.1
     return [
         Line("keys", KMS_KEY + SECRET + calls * KMS_CALL, f"a key, a secret, {_count(calls)} calls of KMS"),

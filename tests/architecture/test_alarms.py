@@ -16,6 +16,37 @@ ALARMS: dict[str, dict[str, Any]] = {
     for each in RESOURCES.values()
     if each["Type"] == "AWS::CloudWatch::Alarm"
 }
+# What AWS publishes, and by which dimensions: a figure by others stays without data, and its alarm never goes off.
+# docs.aws.amazon.com: apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html,
+# lambda/latest/dg/monitoring-metrics-types.html, step-functions/latest/dg/procedure-cw-metrics.html,
+# AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html,
+# amazondynamodb/latest/developerguide/metrics-dimensions.html
+PUBLISHED = {
+    ("AWS/ApiGateway", frozenset({"ApiName", "Stage"})): {"Count", "4XXError", "5XXError", "Latency"},
+    ("AWS/Lambda", frozenset({"FunctionName"})): {
+        "ConcurrentExecutions",
+        "Duration",
+        "Errors",
+        "Invocations",
+        "Throttles",
+    },
+    ("AWS/States", frozenset({"StateMachineArn"})): {
+        "ExecutionTime",
+        "ExecutionsAborted",
+        "ExecutionsFailed",
+        "ExecutionsStarted",
+        "ExecutionsSucceeded",
+        "ExecutionsTimedOut",
+    },
+    ("AWS/SQS", frozenset({"QueueName"})): {"ApproximateNumberOfMessagesVisible"},
+    ("AWS/DynamoDB", frozenset({"TableName"})): {
+        "ConsumedReadCapacityUnits",
+        "ConsumedWriteCapacityUnits",
+        "ReadThrottleEvents",
+        "WriteThrottleEvents",
+    },
+    ("AWS/DynamoDB", frozenset({"TableName", "Operation"})): {"SystemErrors", "ThrottledRequests"},
+}
 STAGE = Stage("prod", "123456789012", "eu-central-1", network=Network())
 
 
@@ -28,6 +59,11 @@ def metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
     if "Metrics" in alarm:
         return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
     return [alarm]
+
+
+def widgets() -> list[dict[str, Any]]:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    return [each["properties"] for each in body["widgets"]]
 
 
 def looked_at(alarm: dict[str, Any]) -> set[tuple[str, str]]:
@@ -61,6 +97,29 @@ def test_alarms_look_at_functions_that_there_are() -> None:
         assert {function for _, function in looked_at(alarm)} <= known, name
 
 
+@pytest.mark.parametrize("name", sorted(ALARMS))
+def test_alarms_look_at_figures_that_aws_publishes(name: str) -> None:
+    for each in metrics(ALARMS[name]):
+        if each["Namespace"] == {"Fn::Sub": "${App}-${Stage}"}:
+            assert not each.get("Dimensions")  # our own: a filter's figures have none
+            continue
+        by = frozenset(dimension["Name"] for dimension in each["Dimensions"])
+        assert each["MetricName"] in PUBLISHED[each["Namespace"], by]
+
+
+def test_the_dashboard_shows_figures_that_aws_publishes() -> None:
+    for shown in widgets():
+        before: list[str] = []
+        for row in shown["metrics"]:
+            words = [word for word in row if isinstance(word, str)]
+            if words[0] == "...":
+                words = before[: len(before) - len(words) + 1] + words[1:]
+            words = [before[at] if word == "." else word for at, word in enumerate(words)]
+            before = words
+            if words[0] != "${App}-${Stage}":
+                assert words[1] in PUBLISHED[words[0], frozenset(words[2::2])], words
+
+
 def test_every_function_that_nobody_waits_for_has_an_alarm_on_its_errors() -> None:
     """Of host_step a job tells, of host_call whoever called it or the dead letters, of the API its own 5xx."""
     watched = {function for alarm in ALARMS.values() for kind, function in looked_at(alarm) if kind == "Errors"}
@@ -69,13 +128,13 @@ def test_every_function_that_nobody_waits_for_has_an_alarm_on_its_errors() -> No
 
 
 def test_what_is_reckoned_together_is_all_that_is_looked_at() -> None:
-    alarm = ALARMS["sockets-fail"]
-    (sum_of,) = [each["Expression"] for each in alarm["Metrics"] if "Expression" in each]
+    for alarm in (each for each in ALARMS.values() if "Metrics" in each):
+        (sum_of,) = [each["Expression"] for each in alarm["Metrics"] if "Expression" in each]
+        assert set(re.findall(r"FILL\((\w+), 0\)", sum_of)) == {
+            each["Id"] for each in alarm["Metrics"] if "MetricStat" in each
+        }
 
-    assert set(re.findall(r"FILL\((\w+), 0\)", sum_of)) == {
-        each["Id"] for each in alarm["Metrics"] if "MetricStat" in each
-    }
-    assert looked_at(alarm) == {
+    assert looked_at(ALARMS["sockets-fail"]) == {
         (kind, full(f"websocket_{name}"))
         for kind in ("Errors", "Throttles")
         for name in ("connect", "message", "disconnect")
@@ -83,8 +142,7 @@ def test_what_is_reckoned_together_is_all_that_is_looked_at() -> None:
 
 
 def test_the_dashboard_shows_the_errors_of_every_function() -> None:
-    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    (errors,) = [each["properties"] for each in body["widgets"] if each["properties"]["title"] == "Functions: errors"]
+    (errors,) = [each for each in widgets() if each["title"] == "Functions: errors"]
 
     assert {row[3] if len(row) > 2 else row[1] for row in errors["metrics"]} == {full(name) for name in functions()}
 
