@@ -1,11 +1,16 @@
 """The alarms of infra/resources.yaml: what an operator is told of each, and whether they look at what there is."""
 
 import json
+import logging
 import re
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from chalice.test import Client
 
+import app
+from chalicelib.domain.errors import SlipwayError
 from infra.deploy import finish
 from infra.deploy.stages import PROJECT, Network, Stage
 from tests.architecture.test_templates import functions, template
@@ -121,10 +126,10 @@ def test_the_dashboard_shows_figures_that_aws_publishes() -> None:
 
 
 def test_every_function_that_nobody_waits_for_has_an_alarm_on_its_errors() -> None:
-    """Of host_step a job tells, of host_call whoever called it or the dead letters, of the API its own 5xx."""
+    """Of host_step the lines of its log (`steps-fail`), of host_call whoever called it or the dead letters."""
     watched = {function for alarm in ALARMS.values() for kind, function in looked_at(alarm) if kind == "Errors"}
 
-    assert watched == {full(name) for name in functions() - {"api_handler", "host_step", "host_call"}}
+    assert watched == {full(name) for name in functions() - {"host_step", "host_call"}}
 
 
 def test_what_is_reckoned_together_is_all_that_is_looked_at() -> None:
@@ -156,20 +161,61 @@ def test_widgets_lie_beside_each_other() -> None:
 
 class Logs:
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.asked: dict[str, dict[str, Any]] = {}
 
     def put_metric_filter(self, **words: Any) -> None:
-        self.asked = words
+        self.asked[words["filterName"]] = words
 
 
-def test_the_lines_of_silent_agents_are_counted_as_the_alarm_has_it() -> None:
+def test_alarms_on_figures_of_our_own_have_lines_that_are_counted_for_them() -> None:
     logs = Logs()
 
-    finish.silent_agents(logs, STAGE)
+    finish.counted_lines(logs, STAGE)
 
-    (counted,) = logs.asked["metricTransformations"]
-    assert ALARMS["agents-silent"]["Namespace"] == {"Fn::Sub": "${App}-${Stage}"}
-    assert counted["metricNamespace"] == "slipway-prod"
-    assert counted["metricName"] == ALARMS["agents-silent"]["MetricName"]
-    assert logs.asked["logGroupName"] == "/aws/lambda/slipway-prod-keeper"
-    assert logs.asked["filterPattern"] == '"silent_agents"'  # in the keeper's line: tests/live/test_keeper.py
+    own = {
+        each["MetricName"]
+        for alarm in ALARMS.values()
+        for each in metrics(alarm)
+        if each["Namespace"] == {"Fn::Sub": "${App}-${Stage}"}
+    }
+    counted = [each for words in logs.asked.values() for each in words["metricTransformations"]]
+    assert {each["metricName"] for each in counted} == own
+    assert {each["metricNamespace"] for each in counted} == {STAGE.prefix}
+    groups = {full(name).replace("${App}-${Stage}", f"/aws/lambda/{STAGE.prefix}") for name in functions()}
+    assert {words["logGroupName"] for words in logs.asked.values()} <= groups
+
+
+def test_the_keepers_line_of_silent_agents_is_counted() -> None:
+    assert finish.COUNTED["silent-agents"][1] == '"silent_agents"'  # in its line: tests/live/test_keeper.py
+
+
+def counts(name: str, line: str) -> bool:
+    """Whether the filter takes this line: all of its words, or one where they are optional."""
+    words = re.findall(r'(\??)"([^"]+)"', finish.COUNTED[name][1])
+    needed = [word for optional, word in words if not optional]
+    return all(word in line for word in needed) and (bool(needed) or any(word in line for _, word in words))
+
+
+@pytest.mark.parametrize("kind", [SlipwayError, ImportError, ModuleNotFoundError, ClientError])
+def test_a_step_that_fails_by_a_fault_of_ours_is_counted(kind: type[Exception]) -> None:
+    assert counts("step-faults", f"[ERROR] {kind.__name__}: what it says\nTraceback (most recent call last):")
+
+
+@pytest.mark.parametrize("kind", SlipwayError.__subclasses__())
+def test_a_step_that_fails_by_what_it_deploys_is_not_counted(kind: type[SlipwayError]) -> None:
+    assert not counts("step-faults", f"[ERROR] {kind.__name__}: exit code 1\nTraceback (most recent call last):")
+
+
+def test_a_request_that_fails_by_a_fault_of_ours_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: str | None) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("chalicelib.api.http.caller_of", broken)
+    with caplog.at_level(logging.INFO), Client(app.app) as client:
+        answer = client.http.get("/api/services")
+
+    assert answer.status_code == 500
+    lines = [logging.Formatter().format(record) for record in caplog.records]
+    assert [counts("api-faults", line) for line in lines].count(True) == 1
