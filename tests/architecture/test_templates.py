@@ -112,8 +112,33 @@ def test_what_is_lost_for_ever_outlives_its_stack(name: str) -> None:
 
     for resource in template(name)["Resources"].values():
         if resource["Type"] in lost:
-            assert resource["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}
+            assert resource["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}  # the latter: but one just made
             assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", ["resources", "network"])
+def test_a_first_deploy_that_is_taken_back_leaves_nothing_in_the_way_of_the_next(name: str) -> None:
+    """What has a name of its own, or costs while it is there, would have to be deleted by hand."""
+    kept = {
+        logical: resource["DeletionPolicy"]
+        for logical, resource in template(name)["Resources"].items()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+
+    assert kept
+    # The table is protected against deletion, so CloudFormation could not take it back.
+    assert {logical for logical, policy in kept.items() if policy != "RetainExceptOnCreate"} <= {"Table"}
+
+
+def test_the_table_is_made_after_all_that_could_be_in_its_way() -> None:
+    resources = template("resources")["Resources"]
+
+    kept = {logical for logical, resource in resources.items() if "DeletionPolicy" in resource}
+    before, last = {"Table"}, set[str]()
+    while before != last:
+        last = before
+        before = last.union(*(references(resources[each]) & resources.keys() for each in last))
+    assert {each for each in kept if resources[each]["DeletionPolicy"] == "RetainExceptOnCreate"} <= before
 
 
 def test_the_declared_table_is_the_one_that_the_store_makes() -> None:
