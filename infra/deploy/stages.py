@@ -32,7 +32,7 @@ class Edge:
     enabled: bool = True
     domain: str = ""
     hosted_zone_id: str = ""
-    requests_per_five_minutes: int = 3000
+    requests_per_five_minutes: int = 30_000
 
 
 @dataclass(frozen=True)

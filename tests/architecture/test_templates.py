@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 import app
+from chalicelib.settings import Settings
 from chalicelib.store.table import definition
 from infra.deploy import release
-from infra.deploy.stages import PROJECT
+from infra.deploy.stages import PROJECT, Edge
 
 TEMPLATES = ["deployer", "deposit", "network", "resources", "edge", "edge-global"]
 CONFIG: dict[str, Any] = json.loads((PROJECT / ".chalice/config.json").read_text())
@@ -197,6 +198,23 @@ def test_only_the_functions_that_speak_ssh_stand_in_a_network() -> None:
     plugged = {name for name, policy in policies().items() if "ec2:CreateNetworkInterface" in json.dumps(policy)}
 
     assert plugged == set(release.SPEAK_SSH)
+
+
+def test_the_firewall_lets_twenty_watched_hosts_behind_one_address_through() -> None:
+    """Each agent sends a batch as often as its pace lets it; a rule that refuses them would cut live logs."""
+    limit = template("edge-global")["Parameters"]["RequestsPerFiveMinutes"]["Default"]
+
+    assert limit == Edge().requests_per_five_minutes
+    assert limit >= 20 * 300 * 1000 / Settings.from_environment({}).agent_pace_ms
+
+
+def test_the_edge_gives_every_answer_its_security_headers() -> None:
+    distribution = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    behaviours = [each["Fn::If"][1] if "Fn::If" in each else each for each in distribution["CacheBehaviors"]]
+
+    for each in [distribution["DefaultCacheBehavior"], *behaviours]:
+        name = each["ResponseHeadersPolicyId"]["Ref"]
+        assert template("edge")["Resources"][name]["Type"] == "AWS::CloudFront::ResponseHeadersPolicy"
 
 
 def edge(request: dict[str, Any]) -> dict[str, Any]:
