@@ -3,6 +3,8 @@
 * API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them
   away: for some seconds of a deploy API Gateway answers in its own words.
 * Asynchronous calls that failed for good go to the dead letters.
+* The API's function gets its log group: Chalice makes one by a name that Lambda does not write to, and the function's
+  role may make none.
 * Lines of functions' logs are counted for alarms: the log groups are Chalice's.
 * The addresses go to parameters, where people and agents' installers find them.
 * The first admin's token.
@@ -87,6 +89,17 @@ def dead_letters(client: Any, stage: Stage, functions: set[str], partition: str 
                 MaximumEventAgeInSeconds=600,
                 DestinationConfig={"OnFailure": {"Destination": queue}},
             )
+
+
+def api_log(client: Any, stage: Stage, days: int) -> None:
+    """Lines of the API's function are kept for so many days."""
+    group = f"/aws/lambda/{stage.prefix}"
+    try:
+        client.create_log_group(logGroupName=group)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+            raise
+    client.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
 def counted_lines(client: Any, stage: Stage) -> None:

@@ -246,6 +246,7 @@ class _Deploy:
         pages = self._clients("lambda").get_paginator("list_functions").paginate()
         functions = {each["FunctionName"] for page in pages for each in page["Functions"]}
         finish.dead_letters(self._clients("lambda"), stage, functions, self._places()["Partition"])
+        finish.api_log(self._clients("logs"), stage, release.days_of_logs(stage.name))
         finish.counted_lines(self._clients("logs"), stage)
         finish.parameters(self._clients("ssm"), stage, addresses)
         secret = f"{stage.prefix}-admin-token"
