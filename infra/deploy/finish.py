@@ -39,10 +39,14 @@ ANSWERS = {
     "DEFAULT_4XX": (None, "invalid_request"),
     "DEFAULT_5XX": (None, "internal_error"),
 }
-# In API Gateway's own template language; the message comes with its quotes.
-_BODY = (
-    '{"error":{"code":"CODE","message":$context.error.messageString,"details":null,"request_id":"$context.requestId"}}'
-)
+# Where API Gateway's own words are of something else; the rest keeps them, which come with their quotes.
+_THEIR_WORDS = "$context.error.messageString"
+WORDS = {
+    "MISSING_AUTHENTICATION_TOKEN": "there is no such route, or it takes another method",
+    "RESOURCE_NOT_FOUND": "there is no such route, or it takes another method",
+}
+# In API Gateway's own template language.
+_BODY = '{"error":{"code":"CODE","message":WORDS,"details":null,"request_id":"$context.requestId"}}'
 # Filter → the end of the function's name, what its lines have in them, the metric. `?` is an "or".
 COUNTED = {
     "silent-agents": ("-keeper", '"silent_agents"', "MinutesWithSilentAgents"),
@@ -64,7 +68,8 @@ _ASYNCHRONOUS = {"host_call": 2, "reaper": 0, "reconciler": 0, "keeper": 0}
 
 def api_answers(client: Any, api_id: str, api_stage: str) -> None:
     for kind, (status, code) in ANSWERS.items():
-        body = _BODY.replace("CODE", code)
+        words = json.dumps(WORDS[kind]) if kind in WORDS else _THEIR_WORDS
+        body = _BODY.replace("CODE", code).replace("WORDS", words)
         more = {"statusCode": str(status)} if status else {}
         client.put_gateway_response(
             restApiId=api_id,
