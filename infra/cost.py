@@ -46,6 +46,8 @@ class Use:
     minutes_watched_per_service: float = 30  # live logs, a month
     lines_a_minute: float = 60  # of a service that is watched
     batches_a_host: float = _MINUTES * 4  # an agent's report every 15 s
+    batches_watched: float = 240  # at most, a minute: an agent's pace while somebody watches
+    seconds_waited: float = 10  # for a deploy, by a caller who asks with `?wait=`: the API's function waits with them
 
     @property
     def hosts(self) -> int:
@@ -61,7 +63,9 @@ class Use:
 
     @property
     def batches(self) -> float:
-        return self.hosts * self.batches_a_host
+        """Figures, and the lines of what is watched: one line a batch, as long as the pace carries that."""
+        watched = self.services * self.minutes_watched_per_service
+        return self.hosts * self.batches_a_host + watched * min(self.lines_a_minute, self.batches_watched)
 
     @property
     def looks(self) -> float:
@@ -109,14 +113,14 @@ def bill(use: Use, *, network: bool = True, edge: bool = True) -> list[Line]:
 
 
 def _always(use: Use) -> list[Line]:
-    alarms, figures = 13, 18  # one alarm reckons six figures together
+    alarms, figures, own = 14, 21, 3  # some alarms reckon several figures together
     calls = use.deploys * 12 + use.looks * 0.1
     return [
         Line("keys", KMS_KEY + SECRET + calls * KMS_CALL, f"a key, a secret, {_count(calls)} calls of KMS"),
         Line(
             "alarms",
-            figures * ALARM_FIGURE + OWN_FIGURE,
-            f"{alarms} alarms on {figures} figures, one of them our own; the first three dashboards are free",
+            figures * ALARM_FIGURE + own * OWN_FIGURE,
+            f"{alarms} alarms on {figures} figures, {own} of them our own; the first three dashboards are free",
         ),
     ]
 
@@ -128,14 +132,19 @@ def _requests(use: Use) -> Line:
 
 
 def _functions(use: Use) -> Line:
-    """Milliseconds of a function that waits for DynamoDB and for hosts; a deploy holds host_step while it polls."""
+    """Milliseconds of a function that waits for DynamoDB and for hosts; a deploy holds host_step while it polls.
+
+    The clock is three functions each minute: reaper, reconciler, keeper.
+    """
     api = (use.reads * 0.030 + use.batches * 0.025) * 1.0
     steps = use.deploys * 8.0 * 0.5
     looks = use.looks * 0.6 * 0.5
-    clock = 2 * _MINUTES * 0.2 * 0.25
-    calls = use.reads + use.batches + use.deploys * 30 + use.looks + 2 * _MINUTES
-    total = api + steps + looks + clock
-    how = f"{total:,.0f} GB-s: API {api:,.0f}, steps {steps:,.0f}, looks {looks:,.0f}, clock {clock:,.0f}"
+    waits = use.deploys * use.seconds_waited * 1.0
+    clock = 3 * _MINUTES * 0.2 * 0.25
+    calls = use.reads + use.batches + use.deploys * 30 + use.looks + 3 * _MINUTES
+    total = api + waits + steps + looks + clock
+    parts = {"API": api, "waits": waits, "steps": steps, "looks": looks, "clock": clock}
+    how = f"{total:,.0f} GB-s: " + ", ".join(f"{part} {seconds:,.0f}" for part, seconds in parts.items())
     return Line("Lambda", total * GB_SECOND + calls * INVOCATION, f"{how}; {_count(calls)} calls")
 
 

@@ -3,7 +3,9 @@
 * API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them
   away: for some seconds of a deploy API Gateway answers in its own words.
 * Asynchronous calls that failed for good go to the dead letters.
-* The keeper's lines about silent agents are counted: its log group is Chalice's.
+* The API's function gets its log group: Chalice makes one by a name that Lambda does not write to, and the function's
+  role may make none.
+* Lines of functions' logs are counted for alarms: the log groups are Chalice's.
 * The addresses go to parameters, where people and agents' installers find them.
 * The first admin's token.
 """
@@ -37,17 +39,37 @@ ANSWERS = {
     "DEFAULT_4XX": (None, "invalid_request"),
     "DEFAULT_5XX": (None, "internal_error"),
 }
-# In API Gateway's own template language; the message comes with its quotes.
-_BODY = (
-    '{"error":{"code":"CODE","message":$context.error.messageString,"details":null,"request_id":"$context.requestId"}}'
-)
+# Where API Gateway's own words are of something else; the rest keeps them, which come with their quotes.
+_THEIR_WORDS = "$context.error.messageString"
+WORDS = {
+    "MISSING_AUTHENTICATION_TOKEN": "there is no such route, or it takes another method",
+    "RESOURCE_NOT_FOUND": "there is no such route, or it takes another method",
+}
+# In API Gateway's own template language.
+_BODY = '{"error":{"code":"CODE","message":WORDS,"details":null,"request_id":"$context.requestId"}}'
+# Filter → the end of the function's name, what its lines have in them, the metric. `?` is an "or".
+COUNTED = {
+    "silent-agents": ("-keeper", '"silent_agents"', "MinutesWithSilentAgents"),
+    # "[ERROR] " and a class begin the line by which Lambda tells what a function raised. A step raises SlipwayError
+    # itself for faults alone, its subclasses for what hosts and customers' containers did.
+    "step-faults": (
+        "-host_step",
+        (
+            '?"[ERROR] SlipwayError:" ?"[ERROR] Runtime." ?"[ERROR] ImportError:" ?"[ERROR] ModuleNotFoundError:"'
+            ' ?"[ERROR] ClientError:"'
+        ),
+        "StepFaults",
+    ),
+    "api-faults": ("", '"request" "failed" "Traceback"', "ApiFaults"),
+}
 # Those whose next run makes up for one that failed are not tried again.
 _ASYNCHRONOUS = {"host_call": 2, "reaper": 0, "reconciler": 0, "keeper": 0}
 
 
 def api_answers(client: Any, api_id: str, api_stage: str) -> None:
     for kind, (status, code) in ANSWERS.items():
-        body = _BODY.replace("CODE", code)
+        words = json.dumps(WORDS[kind]) if kind in WORDS else _THEIR_WORDS
+        body = _BODY.replace("CODE", code).replace("WORDS", words)
         more = {"statusCode": str(status)} if status else {}
         client.put_gateway_response(
             restApiId=api_id,
@@ -74,16 +96,26 @@ def dead_letters(client: Any, stage: Stage, functions: set[str], partition: str 
             )
 
 
-def silent_agents(client: Any, stage: Stage) -> None:
-    """Have each line that the keeper writes of silent agents be a minute of the alarm's metric."""
-    client.put_metric_filter(
-        logGroupName=f"/aws/lambda/{stage.prefix}-keeper",
-        filterName="silent-agents",
-        filterPattern='"silent_agents"',
-        metricTransformations=[
-            {"metricNamespace": stage.prefix, "metricName": "MinutesWithSilentAgents", "metricValue": "1"}
-        ],
-    )
+def api_log(client: Any, stage: Stage, days: int) -> None:
+    """Lines of the API's function are kept for so many days."""
+    group = f"/aws/lambda/{stage.prefix}"
+    try:
+        client.create_log_group(logGroupName=group)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+            raise
+    client.put_retention_policy(logGroupName=group, retentionInDays=days)
+
+
+def counted_lines(client: Any, stage: Stage) -> None:
+    """Have each such line be one of the alarm's metric."""
+    for name, (function, pattern, metric) in COUNTED.items():
+        client.put_metric_filter(
+            logGroupName=f"/aws/lambda/{stage.prefix}{function}",
+            filterName=name,
+            filterPattern=pattern,
+            metricTransformations=[{"metricNamespace": stage.prefix, "metricName": metric, "metricValue": "1"}],
+        )
 
 
 def parameters(client: Any, stage: Stage, addresses: dict[str, str]) -> None:

@@ -122,6 +122,10 @@ def processor(stage: str) -> str:
     return str(_stage(_written(), stage).get("lambda_architecture", "x86_64"))
 
 
+def days_of_logs(stage: str) -> int:
+    return int(_stage(_written(), stage)["log_retention_in_days"])
+
+
 def _written() -> dict[str, Any]:
     config: dict[str, Any] = json.loads((PROJECT / ".chalice" / "config.json").read_text())
     return config

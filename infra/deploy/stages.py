@@ -64,7 +64,7 @@ class Edge:
     enabled: bool = True
     domain: str = ""
     hosted_zone_id: str = ""
-    requests_per_five_minutes: Rate = 3000
+    requests_per_five_minutes: Rate = 30_000
 
 
 @dataclass(frozen=True, config=_CHECKED)

@@ -270,7 +270,8 @@ class _Deploy:
         pages = self._clients("lambda").get_paginator("list_functions").paginate()
         functions = {each["FunctionName"] for page in pages for each in page["Functions"]}
         finish.dead_letters(self._clients("lambda"), stage, functions, self._places()["Partition"])
-        finish.silent_agents(self._clients("logs"), stage)
+        finish.api_log(self._clients("logs"), stage, release.days_of_logs(stage.name))
+        finish.counted_lines(self._clients("logs"), stage)
         finish.parameters(self._clients("ssm"), stage, addresses)
         secret = f"{stage.prefix}-admin-token"
         if finish.admin_token(self._clients("secretsmanager"), self._table(), secret):

@@ -61,6 +61,15 @@ def test_api_gateways_own_answers_have_our_shape(deployed: Account) -> None:
     assert ours.keys() >= ANSWERS.keys()
 
 
+def test_every_function_has_a_log_to_write_to_and_it_is_not_kept_for_ever(deployed: Account) -> None:
+    """A function's role may make no log group: without one its lines are lost."""
+    groups = deployed.emulator.client("logs").describe_log_groups(limit=50)["logGroups"]
+    kept = {each["logGroupName"]: each.get("retentionInDays") for each in groups}
+
+    for each in deployed.emulator.client("lambda").list_functions()["Functions"]:
+        assert kept[f"/aws/lambda/{each['FunctionName']}"] == 30
+
+
 def test_each_function_has_its_own_role_reserve_and_address(deployed: Account) -> None:
     roles = set()
     for name in ("", "-host_step", "-host_call", "-reaper", "-reconciler"):

@@ -24,16 +24,18 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield made
 
 
-def commands() -> list[str]:
+def commands(part: str) -> list[str]:
+    """Of this part of the section on AWS."""
     page = (PROJECT / "docs" / "operations.md").read_text()
     section = page.partition("\n## In an AWS account\n")[2].partition("\n## ")[0]
+    section = section.partition(f"\n### {part}\n")[2].partition("\n### ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line]
 
 
 def test_the_commands_deploy_slipway_and_tell_its_token_and_its_address(empty: Account) -> None:
     told = []
-    for line in commands():
+    for line in commands("Install"):
         if line.startswith(_AWS_ONLY):
             continue
         if line.startswith("aws ") and shutil.which("aws") is None:
@@ -43,6 +45,27 @@ def test_the_commands_deploy_slipway_and_tell_its_token_and_its_address(empty: A
     token, address = told[-2:]
     assert json.loads(token)["token"].startswith("aap_k1_")
     assert re.fullmatch(r"https://\w+\.execute-api\.eu-central-1\.amazonaws\.com/prod", address.strip())
+
+
+def test_the_commands_that_restore_the_table_hold_the_writers_and_make_one_like_it(empty: Account) -> None:
+    if shutil.which("aws") is None:
+        pytest.skip("the AWS command line is not installed here")
+    lines = commands("Restore the table")
+    assert lines
+
+    for line in lines:
+        typed(empty, line)
+
+    tables = empty.emulator.client("dynamodb")
+    made = tables.describe_table(TableName="slipway-prod-restored")["Table"]
+    assert made["TableStatus"] == "ACTIVE"
+    assert made["DeletionProtectionEnabled"]
+    assert made["KeySchema"] == tables.describe_table(TableName="slipway-prod")["Table"]["KeySchema"]
+    functions = empty.emulator.client("lambda")
+    names = {each["FunctionName"] for each in functions.list_functions()["Functions"]}
+    assert names
+    for name in names:
+        assert functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 0
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -115,7 +115,9 @@ def by_cloudformation(names: list[str] = MADE_BY_DEPLOYS) -> set[str]:
     asked: set[str] = set()
     for name in names:
         for resource in template(name)["Resources"].values():
-            verbs = {"create", "read", "update"} | ({"delete"} if resource.get("DeletionPolicy") != "Retain" else set())
+            verbs = {"create", "read", "update"} | (
+                {"delete"} if "Retain" not in resource.get("DeletionPolicy", "") else set()
+            )
             schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource["Type"]).schema
             for verb in verbs & schema["handlers"].keys():
                 asked |= set(schema["handlers"][verb]["permissions"])

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 import app
+from chalicelib.settings import Settings
 from chalicelib.store.table import definition
 from infra.deploy import release
-from infra.deploy.stages import PROJECT
+from infra.deploy.stages import PROJECT, Edge
 
 TEMPLATES = ["deployer", "deposit", "network", "resources", "edge", "edge-global"]
 CONFIG: dict[str, Any] = json.loads((PROJECT / ".chalice/config.json").read_text())
@@ -112,8 +113,33 @@ def test_what_is_lost_for_ever_outlives_its_stack(name: str) -> None:
 
     for resource in template(name)["Resources"].values():
         if resource["Type"] in lost:
-            assert resource["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}
+            assert resource["DeletionPolicy"] in {"Retain", "RetainExceptOnCreate"}  # the latter: but one just made
             assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", ["resources", "network"])
+def test_a_first_deploy_that_is_taken_back_leaves_nothing_in_the_way_of_the_next(name: str) -> None:
+    """What has a name of its own, or costs while it is there, would have to be deleted by hand."""
+    kept = {
+        logical: resource["DeletionPolicy"]
+        for logical, resource in template(name)["Resources"].items()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+
+    assert kept
+    # The table is protected against deletion, so CloudFormation could not take it back.
+    assert {logical for logical, policy in kept.items() if policy != "RetainExceptOnCreate"} <= {"Table"}
+
+
+def test_the_table_is_made_after_all_that_could_be_in_its_way() -> None:
+    resources = template("resources")["Resources"]
+
+    kept = {logical for logical, resource in resources.items() if "DeletionPolicy" in resource}
+    before, last = {"Table"}, set[str]()
+    while before != last:
+        last = before
+        before = last.union(*(references(resources[each]) & resources.keys() for each in last))
+    assert {each for each in kept if resources[each]["DeletionPolicy"] == "RetainExceptOnCreate"} <= before
 
 
 def test_the_declared_table_is_the_one_that_the_store_makes() -> None:
@@ -172,6 +198,23 @@ def test_only_the_functions_that_speak_ssh_stand_in_a_network() -> None:
     plugged = {name for name, policy in policies().items() if "ec2:CreateNetworkInterface" in json.dumps(policy)}
 
     assert plugged == set(release.SPEAK_SSH)
+
+
+def test_the_firewall_lets_twenty_watched_hosts_behind_one_address_through() -> None:
+    """Each agent sends a batch as often as its pace lets it; a rule that refuses them would cut live logs."""
+    limit = template("edge-global")["Parameters"]["RequestsPerFiveMinutes"]["Default"]
+
+    assert limit == Edge().requests_per_five_minutes
+    assert limit >= 20 * 300 * 1000 / Settings.from_environment({}).agent_pace_ms
+
+
+def test_the_edge_gives_every_answer_its_security_headers() -> None:
+    distribution = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    behaviours = [each["Fn::If"][1] if "Fn::If" in each else each for each in distribution["CacheBehaviors"]]
+
+    for each in [distribution["DefaultCacheBehavior"], *behaviours]:
+        name = each["ResponseHeadersPolicyId"]["Ref"]
+        assert template("edge")["Resources"][name]["Type"] == "AWS::CloudFront::ResponseHeadersPolicy"
 
 
 def edge(request: dict[str, Any]) -> dict[str, Any]:
