@@ -92,6 +92,8 @@ class _Deploy:
             self._tell(f"table: migrated to version {reached[-1]}")
         addresses = self._functions(state)
         self._finish(addresses)
+        if missing := apis.without_a_stage(self._stage, self._deposit.state() or {}, self._clients):
+            raise DeployError(f"{'; '.join(missing)}: deploy again, or delete the API and deploy again")
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
 
     def _look(self) -> None:
@@ -178,6 +180,7 @@ class _Deploy:
             release.chalice(folder, {"AWS_DEFAULT_REGION": self._stage.region}, "deploy", "--stage", self._stage.name)
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
+            self._give_sockets_a_stage(state)
             if self._stage.edge.enabled:
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
             made = self._told(state)
@@ -185,6 +188,13 @@ class _Deploy:
                 break
             told = made
         return self._addresses(state)
+
+    def _give_sockets_a_stage(self, state: dict[str, Any]) -> None:
+        for each in state["resources"]:
+            if each["name"] == apis.SOCKETS:
+                api_id = each["websocket_api_id"]
+                if apis.give_sockets_a_stage(self._clients("apigatewayv2"), api_id, self._stage.name):
+                    self._tell(f"websocket_api {api_id} had no stage {self._stage.name}; it has one now")
 
     def _build(self, folder: Path, addresses: dict[str, str]) -> None:
         wanted = release.Wanted(
