@@ -91,7 +91,7 @@ class _Deploy:
         if reached := migrate.migrate(self._table()):
             self._tell(f"table: migrated to version {reached[-1]}")
         addresses = self._functions(state)
-        self._finish(addresses)
+        finish.parameters(self._clients("ssm"), self._stage, addresses)
         if missing := apis.without_a_stage(self._stage, self._deposit.state() or {}, self._clients):
             raise DeployError(f"{'; '.join(missing)}: deploy again, or delete the API and deploy again")
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
@@ -181,6 +181,7 @@ class _Deploy:
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
             self._give_sockets_a_stage(state)
+            self._finish(self._addresses(state))
             if self._stage.edge.enabled:
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
             made = self._told(state)
@@ -250,6 +251,7 @@ class _Deploy:
         }
 
     def _finish(self, addresses: dict[str, str]) -> None:
+        """All that needs no edge, and before it: where CloudFront fails, the rest is whole."""
         stage = self._stage
         (rest,) = apis.rest_apis(stage, self._clients)
         finish.api_answers(self._clients("apigateway"), rest, stage.name)

@@ -275,6 +275,23 @@ def test_a_first_deploy_may_be_cut_off_anywhere_and_the_next_makes_what_is_missi
         assert ask(made, "/api/health").status_code == 200
 
 
+def test_where_cloudfront_fails_all_that_needs_no_edge_is_there(deployed: Account) -> None:
+    client = deployed.emulator.client("lambda")
+    client.delete_function_event_invoke_config(FunctionName=f"slipway-{STAGE}-reaper")
+    parameters = deployed.emulator.client("ssm")
+    parameters.delete_parameter(Name=f"/slipway/{STAGE}/public-url")
+    deployed.write_stage(stage_text().replace("enabled = false", "enabled = true"))
+
+    failed = deployed.run("up", "--yes", AWS_ENDPOINT_URL_CLOUDFRONT="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
+    deployed.write_stage(stage_text())
+
+    assert failed.returncode == 1
+    told = client.get_function_event_invoke_config(FunctionName=f"slipway-{STAGE}-reaper")
+    assert told["DestinationConfig"]["OnFailure"]["Destination"].endswith(f":slipway-{STAGE}-dead-letters")
+    kept = parameters.get_parameter(Name=f"/slipway/{STAGE}/public-url")["Parameter"]["Value"]
+    assert kept.startswith("https://")
+
+
 def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(deployed: Account) -> None:
     deployed.write_stage(stage_text().replace("enabled = false", "enabled = true"))
 
