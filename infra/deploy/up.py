@@ -80,7 +80,7 @@ class _Deploy:
         state, adopted = apis.adopted(self._stage, self._deposit.state(), self._clients)
         changes = self._changes()
         migrations = self._migrations()
-        self._show(changes, adopted, migrations, state)
+        self._show([*changes, *self._changes_of_edge(state)], adopted, migrations, state)
         if not self._options.agreed():
             for change in changes:
                 self._stacks.forget(change)
@@ -120,6 +120,15 @@ class _Deploy:
         }
         changes.append(self._stacks.change(f"{stage.prefix}-resources", INFRA / "resources.yaml", parameters))
         return [change for change in changes if change]
+
+    def _changes_of_edge(self, state: dict[str, Any] | None) -> list[Change]:
+        """To be shown; forgotten at once, for they are made again when the APIs are as they will be."""
+        if not self._stage.edge.enabled:
+            return []
+        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state))
+        for stacks, change in found:
+            stacks.forget(change)
+        return [change for _, change in found]
 
     def _boundary(self) -> str:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]

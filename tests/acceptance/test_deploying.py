@@ -306,3 +306,17 @@ def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(
     assert settings["SLIPWAY_WEBSOCKET_ENDPOINT"].startswith("https://")
     kept = deployed.emulator.client("s3").list_objects_v2(Bucket=f"slipway-{STAGE}-pages-{ACCOUNT}")["Contents"]
     assert "index.html" in {each["Key"] for each in kept}
+
+
+def test_a_plan_shows_what_the_edge_would_change_and_does_not_change_it(deployed: Account) -> None:
+    edge = "enabled = true\nrequests_per_five_minutes = 4000"
+    deployed.write_stage(stage_text().replace("enabled = false", edge))
+
+    planned = deployed.run("plan")
+    again = deployed.run("plan")
+    deployed.write_stage(stage_text())
+
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    for plan in (planned, again):
+        assert f"stack slipway-{STAGE}-edge-global, " in plan.stdout
+        assert " Firewall (AWS::WAFv2::WebACL)" in plan.stdout
