@@ -1,6 +1,7 @@
 """`python -m infra.smoke --stage prod`: what no emulator proves, asked of the stage as it is deployed in AWS.
 
-It makes nothing but reads, and asks for upgrades that must be refused, so it may be run at any time.
+It makes nothing but reads, and asks for upgrades that must be refused, or with a token for one that is given up at
+once, so it may be run at any time.
 Each line says what was seen; the end is 1 if one of them failed.
 """
 
@@ -64,7 +65,10 @@ class Smoke:
             yield "the edge adds the security headers", self.headers
             yield "an upgrade elsewhere is refused at the edge", self.refused_upgrade
         if apis.socket_apis(self._stage, self._clients):
+            yield "the WebSocket API has its stage", self.sockets_stage
             yield "an upgrade without a token is refused by $connect", self.unknown_socket
+            if self._token:
+                yield "an upgrade with the token is accepted", self.followed
 
     def health(self) -> Outcome:
         began = time.monotonic()
@@ -169,15 +173,31 @@ class Smoke:
         status = _upgrade(f"{self._api}/api/services/a/b/logs")
         return status == requests.codes.forbidden, f"HTTP {status}"
 
+    def sockets_stage(self) -> Outcome:
+        (api_id,) = apis.socket_apis(self._stage, self._clients)
+        found = apis.sockets_stage(self._clients("apigatewayv2"), api_id, self._stage.name)
+        deployment = (found or {}).get("DeploymentId")
+        return bool(deployment), f"{api_id}/{self._stage.name}: {f'deployment {deployment}' if deployment else 'none'}"
+
     def unknown_socket(self) -> Outcome:
+        """401 is `$connect`'s own; a stage that is not there, a firewall and the edge refuse with 403."""
+        status = _upgrade(self._socket("svc_smoke"))
+        return status == requests.codes.unauthorized, f"HTTP {status}"
+
+    def followed(self) -> Outcome:
+        services = self._get("/api/services?per_page=1").json()["data"]
+        if not services:
+            return True, "not asked for: there is no service whose logs could be followed"
+        status = _upgrade(self._socket(services[0]["id"]), self._token)
+        return status == requests.codes.switching_protocols, f"HTTP {status} for {services[0]['id']}"
+
+    def _socket(self, service_id: str) -> str:
         """Through the edge where there is one: that an upgrade reaches the WebSocket API is what this shows."""
         if self._edge:
-            status = _upgrade(f"{self._api}/api/services/svc_smoke/logs?follow=true")
-        else:
-            (api_id,) = apis.socket_apis(self._stage, self._clients)
-            host = f"{api_id}.execute-api.{self._stage.region}.amazonaws.com"
-            status = _upgrade(f"https://{host}/{self._stage.name}?service_id=svc_smoke")
-        return status in {requests.codes.unauthorized, requests.codes.forbidden}, f"HTTP {status}"
+            return f"{self._api}/api/services/{service_id}/logs?follow=true"
+        (api_id,) = apis.socket_apis(self._stage, self._clients)
+        host = f"{api_id}.execute-api.{self._stage.region}.amazonaws.com"
+        return f"https://{host}/{self._stage.name}?service_id={service_id}"
 
     def _get(self, path: str) -> requests.Response:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token and path != "/api/hosts" else {}
@@ -212,7 +232,7 @@ def _ours(answer: requests.Response) -> bool:
         return False
 
 
-def _upgrade(url: str) -> int:
+def _upgrade(url: str, token: str | None = None) -> int:
     """The HTTP status that a WebSocket handshake is answered with."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -225,6 +245,7 @@ def _upgrade(url: str) -> int:
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {key}",
+        *([f"Authorization: Bearer {token}"] if token else []),
     ]
     with contextlib.ExitStack() as opened:
         port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -5,10 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.deploy.stack import Stacks
+from infra.deploy.stack import Change, Stacks
 from infra.deploy.stages import APP, PROJECT, Stage
 
 PAGE = PROJECT / "infra" / "page"
+
+
+def changes(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str]) -> list[tuple[Stacks, Change]]:
+    """What the edge's stacks would change, with whom to ask to forget it: to be shown, `up` asks again.
+
+    Before a first deploy the firewall and the APIs have no names yet, and of the distribution nothing can be told.
+    """
+    everywhere = stacks.of(clients("cloudformation", "us-east-1"))
+    found = [(everywhere, _change_of_global(stage, everywhere))]
+    told = everywhere.outputs(_global(stage))
+    if "Firewall" in told and "rest" in hosts:
+        found.append((stacks, _change_of_edge(stage, stacks, told, hosts)))
+    return [(where, change) for where, change in found if change]
 
 
 def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: Callable[[str], None]) -> str:
@@ -16,20 +29,9 @@ def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: 
 
     The first time takes up to half an hour: the certificate, CloudFront.
     """
-    name = f"{stage.prefix}-edge-global"
     everywhere = stacks.of(clients("cloudformation", "us-east-1"))
-    domain = {"App": APP, "Stage": stage.name, "Domain": stage.edge.domain, "HostedZoneId": stage.edge.hosted_zone_id}
-    rate = str(stage.edge.requests_per_five_minutes)
-    _apply(everywhere, name, "edge-global.yaml", {**domain, "RequestsPerFiveMinutes": rate}, tell)
-    told = everywhere.outputs(name)
-    parameters = {
-        **domain,
-        "CertificateArn": told.get("Certificate", ""),
-        "FirewallArn": told["Firewall"],
-        "RestHost": hosts["rest"],
-        "SocketsHost": hosts.get("sockets", ""),
-    }
-    _apply(stacks, f"{stage.prefix}-edge", "edge.yaml", parameters, tell)
+    _apply(everywhere, _change_of_global(stage, everywhere), tell)
+    _apply(stacks, _change_of_edge(stage, stacks, everywhere.outputs(_global(stage)), hosts), tell)
     made = stacks.outputs(f"{stage.prefix}-edge")
     if _publish(clients("s3"), made["Pages"]):
         clients("cloudfront").create_invalidation(
@@ -39,10 +41,35 @@ def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: 
     return made["Host"]
 
 
-def _apply(stacks: Stacks, name: str, template: str, parameters: dict[str, str], tell: Callable[[str], None]) -> None:
-    change = stacks.change(name, PROJECT / "infra" / template, parameters)
+def _global(stage: Stage) -> str:
+    return f"{stage.prefix}-edge-global"
+
+
+def _change_of_global(stage: Stage, everywhere: Stacks) -> Change | None:
+    rate = str(stage.edge.requests_per_five_minutes)
+    parameters = {**_domain(stage), "RequestsPerFiveMinutes": rate}
+    return everywhere.change(_global(stage), PROJECT / "infra" / "edge-global.yaml", parameters)
+
+
+def _change_of_edge(stage: Stage, stacks: Stacks, told: dict[str, str], hosts: dict[str, str]) -> Change | None:
+    """`told` by the global stack."""
+    parameters = {
+        **_domain(stage),
+        "CertificateArn": told.get("Certificate", ""),
+        "FirewallArn": told["Firewall"],
+        "RestHost": hosts["rest"],
+        "SocketsHost": hosts.get("sockets", ""),
+    }
+    return stacks.change(f"{stage.prefix}-edge", PROJECT / "infra" / "edge.yaml", parameters)
+
+
+def _domain(stage: Stage) -> dict[str, str]:
+    return {"App": APP, "Stage": stage.name, "Domain": stage.edge.domain, "HostedZoneId": stage.edge.hosted_zone_id}
+
+
+def _apply(stacks: Stacks, change: Change | None, tell: Callable[[str], None]) -> None:
     if change:
-        tell(f"stack {name}")
+        tell(f"stack {change.stack}")
         stacks.carry_out(change)
 
 

@@ -1,4 +1,4 @@
-"""What neither CloudFormation nor Chalice sets: said to AWS after each deploy, and safe to say again.
+"""What neither CloudFormation nor Chalice sets: said to AWS after each `chalice deploy`, and safe to say again.
 
 * API Gateway's own answers get our error shape. Chalice imports the whole API anew at each deploy, which takes them
   away: for some seconds of a deploy API Gateway answers in its own words.

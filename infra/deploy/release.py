@@ -140,9 +140,13 @@ def _stage(config: dict[str, Any], stage: str) -> dict[str, Any]:
 
 
 def _config(wanted: Wanted) -> dict[str, Any]:
-    """config.json with this one stage, as it is for this account."""
+    """config.json with this one stage, as it is for this account.
+
+    API Gateway's stage is called as ours, whatever a part that was copied says: every address is made of that name.
+    """
     config = _written()
     mine: dict[str, Any] = json.loads(filled(json.dumps(_stage(config, wanted.stage)), wanted.names))
+    mine["api_gateway_stage"] = wanted.stage
     mine["environment_variables"] = {**mine.get("environment_variables", {}), **wanted.environment}
     for name in SPEAK_SSH:
         mine["lambda_functions"][name].update(wanted.network)

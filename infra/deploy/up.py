@@ -84,7 +84,7 @@ class _Deploy:
         with ExitStack() as not_taken:  # nobody there to ask, and Ctrl-C at the question, too
             not_taken.callback(self._forget, changes)
             migrations = self._migrations(changes)
-            self._show(changes, adopted, migrations, state)
+            self._show([*changes, *self._changes_of_edge(state)], adopted, migrations, state)
             if not self._options.agreed():
                 raise NotAgreed("nothing was changed")
             not_taken.pop_all()
@@ -97,7 +97,9 @@ class _Deploy:
             self._tell(f"table: migrated to version {reached[-1]}")
         addresses = self._functions(state, lock)
         lock.renew()
-        self._finish(addresses)
+        finish.parameters(self._clients("ssm"), self._stage, addresses)
+        if missing := apis.without_a_stage(self._stage, self._deposit.state() or {}, self._clients):
+            raise DeployError(f"{'; '.join(missing)}: deploy again, or delete the API and deploy again")
         self._tell(f"done: {addresses['SLIPWAY_PUBLIC_URL']}/api/health")
 
     def _look(self) -> None:
@@ -134,6 +136,15 @@ class _Deploy:
     def _forget(self, changes: list[Change]) -> None:
         for change in changes:
             self._stacks.forget(change)
+
+    def _changes_of_edge(self, state: dict[str, Any] | None) -> list[Change]:
+        """To be shown; forgotten at once, for they are made again when the APIs are as they will be."""
+        if not self._stage.edge.enabled:
+            return []
+        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state))
+        for stacks, change in found:
+            stacks.forget(change)
+        return [change for _, change in found]
 
     def _boundary(self) -> str:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
@@ -202,6 +213,8 @@ class _Deploy:
             state = json.loads(deployed.read_text())
             self._deposit.keep(state)
             lock.renew()
+            self._give_sockets_a_stage(state)
+            self._finish(self._addresses(state))
             if self._stage.edge.enabled:
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
             made = self._told(state)
@@ -209,6 +222,13 @@ class _Deploy:
                 break
             told = made
         return self._addresses(state)
+
+    def _give_sockets_a_stage(self, state: dict[str, Any]) -> None:
+        for each in state["resources"]:
+            if each["name"] == apis.SOCKETS:
+                api_id = each["websocket_api_id"]
+                if apis.give_sockets_a_stage(self._clients("apigatewayv2"), api_id, self._stage.name):
+                    self._tell(f"websocket_api {api_id} had no stage {self._stage.name}; it has one now")
 
     def _build(self, folder: Path, addresses: dict[str, str]) -> None:
         wanted = release.Wanted(
@@ -264,6 +284,7 @@ class _Deploy:
         }
 
     def _finish(self, addresses: dict[str, str]) -> None:
+        """All that needs no edge, and before it: where CloudFront fails, the rest is whole."""
         stage = self._stage
         (rest,) = apis.rest_apis(stage, self._clients)
         finish.api_answers(self._clients("apigateway"), rest, stage.name)

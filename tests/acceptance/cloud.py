@@ -129,11 +129,11 @@ class Emulator:
 class Account:
     """The emulator as an operator's account, with a stage file and a folder for the release."""
 
-    def __init__(self, emulator: Emulator, folder: Path, imports: str) -> None:
+    def __init__(self, emulator: Emulator, folder: Path, imports: Imports) -> None:
         self.emulator = emulator
         self.stages = folder / "stages"
         self.folder = folder / "release"
-        self._imports = imports
+        self.imports = imports
         self._data = _quicker_waiters(folder / "botocore")
         self.stages.mkdir()
 
@@ -159,7 +159,8 @@ class Account:
         """What leads an operator's commands here."""
         return {
             **self.emulator.environment,
-            "AWS_ENDPOINT_URL_API_GATEWAY": self._imports,
+            "AWS_ENDPOINT_URL_API_GATEWAY": self.imports.url,
+            "AWS_ENDPOINT_URL_APIGATEWAYV2": self.imports.url,
             "AWS_DATA_PATH": str(self._data),
         }
 
@@ -183,7 +184,7 @@ class Account:
 @contextmanager
 def account(folder: Path) -> Iterator[Account]:
     with Emulator(folder) as emulator, Imports(emulator.url, emulator.client("apigateway")) as imports:
-        yield Account(emulator, folder, imports.url)
+        yield Account(emulator, folder, imports)
 
 
 def _quicker_waiters(folder: Path) -> Path:

@@ -9,6 +9,8 @@
   template. It never goes off.
 * A function that raises is answered with the name of what it raised, as Lambda does; the emulator says
   `Runtime.HandlerError` of all of them, and the workflow's Retry and Catch go by names.
+* An upgrade that `$connect` refuses is answered with its status, and one to a stage that is not there with 403; the
+  emulator says 403 of the first and has the second made.
 """
 
 import json
@@ -22,7 +24,7 @@ from urllib.parse import unquote
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import iam, lambda_svc
+from ministack.services import apigateway, iam, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 # The first line of a traceback that is not indented: what was raised.
@@ -42,6 +44,7 @@ def main() -> None:
     _check_as_aws(note)
     _keep_alarms_on_several_figures()
     _name_what_was_raised()
+    _refuse_upgrades_as_aws()
     app.main()
 
 
@@ -145,6 +148,40 @@ def _name_what_was_raised() -> None:
         return result
 
     lambda_svc._execute_function_with_config_scope = execute
+
+
+def _refuse_upgrades_as_aws() -> None:
+    plain, invoke = apigateway.handle_websocket, apigateway._invoke_ws_lambda
+    answered: ContextVar[list[int]] = ContextVar("answered")
+
+    async def invoked(*arguments: Any, **more: Any) -> Any:
+        answer = await invoke(*arguments, **more)
+        answered.get().append(int((answer or {}).get("statusCode", 200)))
+        return answer
+
+    async def handle(scope: Any, receive: Any, send: Any, api_id: str, path_override: str | None = None) -> None:
+        answered.set([])
+        path = scope.get("path", "") if path_override is None else path_override
+        if path.strip("/").split("/")[0] not in _stages_of(api_id):
+            await receive()
+            await apigateway._refuse_ws_handshake(scope, send, 403, "Forbidden", "", "")
+            return
+
+        async def sent(message: Any) -> None:
+            refused = [status for status in answered.get()[:1] if status >= 300]
+            if message["type"] == "websocket.close" and refused:
+                await apigateway._refuse_ws_handshake(scope, send, refused[0], "refused", "", "")
+            else:
+                await send(message)
+
+        await plain(scope, receive, sent, api_id, path_override)
+
+    apigateway.handle_websocket, apigateway._invoke_ws_lambda = handle, invoked
+
+
+def _stages_of(api_id: str) -> set[str]:
+    owner = apigateway._api_owner(api_id)
+    return set(apigateway._stages.get_scoped(owner[1], owner[2], api_id, {})) if owner else set()
 
 
 if __name__ == "__main__":

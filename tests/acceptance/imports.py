@@ -1,10 +1,12 @@
 """The one call of `chalice deploy` that the emulator does not carry out: importing an API's description, paths and all.
 
 It stands where boto3 looks for API Gateway (`AWS_ENDPOINT_URL_API_GATEWAY`). An import becomes the calls that make each
-resource, method and integration of the very document that Chalice sent; everything else is passed on as it came.
+resource, method and integration of the very document that Chalice sent; everything else is passed on as it came, or
+refused from some call on, as if whoever deploys were cut off there.
 """
 
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -16,9 +18,17 @@ from urllib.parse import urlsplit
 
 class Imports:
     def __init__(self, emulator: str, client: Any) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(emulator, client))
+        self._cut = _Cut()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(emulator, client, self._cut))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def cut(self, at: str | None) -> None:
+        """Refuse the first call whose "METHOD /path?query" begins as `at` says, and all after it; None: no more."""
+        self._cut.at, self._cut.reached = at, False
+
+    def was_cut(self) -> bool:
+        return self._cut.reached
 
     def __enter__(self) -> Self:
         return self
@@ -30,7 +40,16 @@ class Imports:
         self._server.server_close()
 
 
-def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
+class _Cut:
+    at: str | None = None
+    reached = False
+
+    def refuses(self, call: str) -> bool:
+        self.reached = self.reached or (self.at is not None and re.match(self.at, call) is not None)
+        return self.reached
+
+
+def _handler(emulator: str, client: Any, cut: _Cut) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -38,7 +57,9 @@ def _handler(emulator: str, client: Any) -> type[BaseHTTPRequestHandler]:
             path = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             words = path.path.strip("/").split("/")
-            if self.command == "POST" and words == ["restapis"] and "mode=import" in path.query:
+            if cut.refuses(f"{self.command} {self.path}"):
+                self._say(403, b'{"message": "cut off"}', more={"x-amzn-errortype": "ForbiddenException"})
+            elif self.command == "POST" and words == ["restapis"] and "mode=import" in path.query:
                 self._say(201, _made(client, json.loads(body)))
             elif self.command == "PUT" and len(words) == 2 and words[0] == "restapis":
                 self._say(200, _replaced(client, words[1], json.loads(body)))

@@ -246,17 +246,71 @@ def test_a_table_of_a_later_release_stops_a_deploy(deployed: Account) -> None:
     assert "the table is of version 99" in done.stderr
 
 
-def test_a_deploy_that_is_cut_off_is_gone_on_with_by_the_next(deployed: Account, tmp_path: Path) -> None:
-    """Chalice fails after the functions and before the API: the next run brings the rest, with the same API."""
+def test_a_later_deploy_that_is_cut_off_is_gone_on_with_by_the_next(deployed: Account) -> None:
     before = rest_apis(deployed)
 
-    cut = deployed.run("up", "--yes", AWS_ENDPOINT_URL_API_GATEWAY="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
+    deployed.imports.cut(r"PUT /restapis/\w+\?")
+    cut = deployed.run("up", "--yes")
+    reached = deployed.imports.was_cut()
+    deployed.imports.cut(None)
     gone_on = deployed.run("up", "--yes")
 
-    assert cut.returncode == 1
+    assert (cut.returncode, reached) == (1, True)
     assert gone_on.returncode == 0, gone_on.stdout + gone_on.stderr
     assert rest_apis(deployed) == before
     assert ask(deployed, "/api/health").status_code == 200
+
+
+# Where Chalice is refused, by what it then had made.
+CUTS = {
+    "functions": r"POST /restapis\?",
+    "the imported REST API": r"(?!GET)\w+ /restapis/\w+",
+    "the bare WebSocket API": r"(?!GET /v2/apis\?)\w+ /v2/apis/\w+/",
+}
+
+
+def test_a_first_deploy_may_be_cut_off_anywhere_and_the_next_makes_what_is_missing(tmp_path: Path) -> None:
+    with account(tmp_path) as made:
+        made.write_stage(stage_text())
+        for had, at in CUTS.items():
+            made.imports.cut(at)
+            cut = made.run("up", "--yes")
+            assert (cut.returncode, made.imports.was_cut()) == (1, True), f"{had}: {cut.stdout}{cut.stderr}"
+        sockets = made.emulator.client("apigatewayv2")
+        (bare,) = sockets.get_apis()["Items"]
+        assert sockets.get_stages(ApiId=bare["ApiId"])["Items"] == []
+        made.imports.cut(None)
+
+        gone_on = made.run("up", "--yes")
+
+        assert gone_on.returncode == 0, gone_on.stdout + gone_on.stderr
+        (rest,) = rest_apis(made)
+        rest_stages = made.emulator.client("apigateway").get_stages(restApiId=rest)["item"]
+        assert [stage["stageName"] for stage in rest_stages] == [STAGE]
+        (api,) = sockets.get_apis()["Items"]
+        (stage,) = sockets.get_stages(ApiId=api["ApiId"])["Items"]
+        deployments = {each["DeploymentId"] for each in sockets.get_deployments(ApiId=api["ApiId"])["Items"]}
+        assert (stage["StageName"], stage["DeploymentId"] in deployments) == (STAGE, True)
+        routes = {each["RouteKey"] for each in sockets.get_routes(ApiId=api["ApiId"])["Items"]}
+        assert routes == {"$connect", "$default", "$disconnect"}
+        assert ask(made, "/api/health").status_code == 200
+
+
+def test_where_cloudfront_fails_all_that_needs_no_edge_is_there(deployed: Account) -> None:
+    client = deployed.emulator.client("lambda")
+    client.delete_function_event_invoke_config(FunctionName=f"slipway-{STAGE}-reaper")
+    parameters = deployed.emulator.client("ssm")
+    parameters.delete_parameter(Name=f"/slipway/{STAGE}/public-url")
+    deployed.write_stage(stage_text().replace("enabled = false", "enabled = true"))
+
+    failed = deployed.run("up", "--yes", AWS_ENDPOINT_URL_CLOUDFRONT="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
+    deployed.write_stage(stage_text())
+
+    assert failed.returncode == 1
+    told = client.get_function_event_invoke_config(FunctionName=f"slipway-{STAGE}-reaper")
+    assert told["DestinationConfig"]["OnFailure"]["Destination"].endswith(f":slipway-{STAGE}-dead-letters")
+    kept = parameters.get_parameter(Name=f"/slipway/{STAGE}/public-url")["Parameter"]["Value"]
+    assert kept.startswith("https://")
 
 
 def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(deployed: Account) -> None:
@@ -273,3 +327,17 @@ def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(
     assert settings["SLIPWAY_WEBSOCKET_ENDPOINT"].startswith("https://")
     kept = deployed.emulator.client("s3").list_objects_v2(Bucket=f"slipway-{STAGE}-pages-{ACCOUNT}")["Contents"]
     assert "index.html" in {each["Key"] for each in kept}
+
+
+def test_a_plan_shows_what_the_edge_would_change_and_does_not_change_it(deployed: Account) -> None:
+    edge = "enabled = true\nrequests_per_five_minutes = 4000"
+    deployed.write_stage(stage_text().replace("enabled = false", edge))
+
+    planned = deployed.run("plan")
+    again = deployed.run("plan")
+    deployed.write_stage(stage_text())
+
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    for plan in (planned, again):
+        assert f"stack slipway-{STAGE}-edge-global, " in plan.stdout
+        assert " Firewall (AWS::WAFv2::WebACL)" in plan.stdout

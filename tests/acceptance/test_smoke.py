@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.acceptance.roles import REVIEWED, Roles
 ALARMS = "the alarms are there and none is on"
 FUNCTIONS = "functions have the processor, memory, time and reserve that was asked for"
 TABLE = "the table has backups and forgets what expired"
+SOCKETS = "the WebSocket API has its stage"
+REFUSED = "an upgrade without a token is refused by $connect"
+FOLLOWED = "an upgrade with the token is accepted"
 WORKFLOW = "the workflow's definition is the one of this release"
 PASS = {
     ALARMS,
@@ -26,7 +30,8 @@ PASS = {
     "a request without a token is a 401",
     "only the functions that speak SSH stand in the network",
     "an upgrade elsewhere is refused at the edge",
-    "an upgrade without a token is refused by $connect",
+    SOCKETS,
+    REFUSED,
 }
 # What fails here, by what the emulated account lacks.
 FAIL = {
@@ -40,13 +45,28 @@ FAIL = {
 class Smoke:
     def __init__(self, roles: Roles, port: int) -> None:
         self.client = roles.account.emulator.client
+        self.admin_token = roles.account.admin_token
         self._roles, self._url = roles, f"http://127.0.0.1:{port}"
 
-    def ends(self) -> dict[str, str]:
+    def ends(self, *words: str) -> dict[str, str]:
         """ok or FAIL for each check that was made."""
+        return {name: end for name, (end, _) in self.tells(*words).items()}
+
+    def tells(self, *words: str) -> dict[str, tuple[str, str]]:
+        """The same, each with what was seen."""
         where = ["--stages", str(self._roles.account.stages), "--url", self._url]
         done = subprocess.run(
-            [sys.executable, "-m", "infra.smoke", "--stage", STAGE, *where, "--architecture", own_architecture()],
+            [
+                sys.executable,
+                "-m",
+                "infra.smoke",
+                "--stage",
+                STAGE,
+                *where,
+                "--architecture",
+                own_architecture(),
+                *words,
+            ],
             cwd=PROJECT,
             env={**os.environ, **self._roles.account.environment(), **self._roles.taken("deployer", REVIEWED)},
             capture_output=True,
@@ -54,9 +74,9 @@ class Smoke:
             check=False,
             timeout=120,
         )
-        found = re.findall(r"^(ok|FAIL) +(.+?): ", done.stdout, re.MULTILINE)
-        assert done.returncode == int(any(end == "FAIL" for end, _ in found)), done.stdout + done.stderr
-        return {name: end for end, name in found}
+        found = re.findall(r"^(ok|FAIL) +(.+?): (.*)$", done.stdout, re.MULTILINE)
+        assert done.returncode == int(any(end == "FAIL" for end, *_ in found)), done.stdout + done.stderr
+        return {name: (end, seen) for end, name, seen in found}
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +118,27 @@ def test_what_somebody_changed_by_hand_is_seen(smoke: Smoke) -> None:
 
     assert {name for name in PASS if ends[name] == "FAIL"} == {ALARMS, FUNCTIONS, WORKFLOW}
     states.update_state_machine(stateMachineArn=machine, definition=kept)
+
+
+def test_a_websocket_api_without_its_stage_is_seen_twice(smoke: Smoke) -> None:
+    client = smoke.client("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    (stage,) = client.get_stages(ApiId=api["ApiId"])["Items"]
+
+    client.delete_stage(ApiId=api["ApiId"], StageName=STAGE)
+    without = smoke.tells()
+    client.create_stage(ApiId=api["ApiId"], StageName=STAGE, DeploymentId=stage["DeploymentId"])
+    again = smoke.ends()
+
+    assert without[SOCKETS][0] == "FAIL"
+    assert without[REFUSED] == ("FAIL", "HTTP 403")
+    assert (again[SOCKETS], again[REFUSED]) == ("ok", "ok")
+
+
+def test_without_a_service_no_upgrade_is_asked_for_and_that_is_told(smoke: Smoke, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(smoke.admin_token())
+
+    ends = smoke.tells("--token-file", str(file))
+
+    assert ends[FOLLOWED] == ("ok", "not asked for: there is no service whose logs could be followed")

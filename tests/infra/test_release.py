@@ -49,6 +49,16 @@ def test_a_stage_that_chalice_does_not_know_is_told_with_those_it_does() -> None
         release._config(Wanted("test", NAMES))
 
 
+def test_a_stage_that_was_copied_from_another_answers_under_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = release._written()
+    written["stages"]["staging"] = written["stages"]["prod"]
+    monkeypatch.setattr(release, "_written", lambda: written)
+
+    config = release._config(Wanted("staging", {**NAMES, "Stage": "staging"}))
+
+    assert config["stages"]["staging"]["api_gateway_stage"] == "staging"
+
+
 def test_the_packages_are_those_of_the_requirements_without_what_chalice_adds_itself() -> None:
     given = (PROJECT / "requirements.txt").read_text()
 
