@@ -90,13 +90,6 @@ def plane(stage: Stage) -> Plane:
 
 
 @pytest.fixture
-def status_of_refused_upgrades(pytestconfig: pytest.Config) -> None:
-    """For journeys that look at what an upgrade is refused with."""
-    if pytestconfig.getoption("--plane") == "packaged":
-        pytest.skip("the emulator refuses every upgrade with 403, whatever $connect answered")
-
-
-@pytest.fixture
 def process(pytestconfig: pytest.Config) -> None:
     """For journeys that kill the control plane, or count what one process of it does."""
     if pytestconfig.getoption("--plane") == "packaged":

@@ -99,7 +99,6 @@ def test_many_watch_and_the_host_is_read_once_and_asked_nothing_by_ssh(
     assert int(followed) < 20, followed
 
 
-@pytest.mark.usefixtures("status_of_refused_upgrades")
 def test_another_customers_token_opens_nothing(plane: Plane, admin: Client, service: str) -> None:
     stranger = admin.post("customers", {"name": "Other"})["id"]
     token = admin.post("tokens", {"name": "t", "role": "viewer", "customer_id": stranger})["token"]
