@@ -74,7 +74,7 @@ def test_over_a_limit_at_the_same_moment_is_told_as_one_after_the_other(panel: P
     refused = [json.loads(answer.body)["error"] for answer in answers if answer.status == 422]
     assert {error["details"][0]["path"] for error in refused} == {"customer.limits.services"}
     assert {error["message"] for error in refused} == {
-        "the customer may have 2 services, has 2 services, and this would add 1 services"
+        "the customer may have 2 services, has 2 services, and this would add 1 service"
     }
 
 

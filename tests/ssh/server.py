@@ -254,7 +254,7 @@ def _join(channel: paramiko.Channel, running: "subprocess.Popen[bytes]") -> None
     assert running.stderr
 
     def feed(stdin: IO[bytes]) -> None:
-        with suppress(OSError), stdin:  # it may end without reading it all
+        with suppress(OSError, ValueError), stdin:  # it may end, and be closed, without reading it all
             while part := channel.recv(1 << 16):
                 stdin.write(part)
                 stdin.flush()
