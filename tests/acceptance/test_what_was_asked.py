@@ -28,7 +28,6 @@ UNPROVED = {
     },
     "called by every deploy and look; the emulator answers without a check": {
         "lambda:GetAccountSettings",
-        "lambda:GetFunctionConcurrency",
         "lambda:PutFunctionEventInvokeConfig",
     },
 }
