@@ -23,6 +23,8 @@ _WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere, which journey
     "dynamodb:DeleteItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
     "lambda:InvokeFunction",
     "states:StartExecution",
 }
