@@ -11,7 +11,8 @@ from .version import FOLDER
 
 KEPT_DAYS = 14
 EVERY_S = 3600.0
-PRUNED = places.HOME + "/pruned"  # its time is when that was last done
+OWN = os.path.basename(os.path.dirname(FOLDER))
+PRUNED = f"{places.HOME}/{OWN}/pruned"  # with the kit; its time is when that was last done
 
 
 def prune_is_due() -> bool:
@@ -30,8 +31,7 @@ def prune(still_wanted: set[str]) -> None:
     """Remove what is older than two weeks, but for the folders named. Another Slipway may use another kit meanwhile;
     one removed under it is installed again when it is next asked for."""
     oldest = time.time() - KEPT_DAYS * 86400
-    own = os.path.basename(os.path.dirname(FOLDER))
-    kits = [name for name in _names(places.HOME) if name.startswith(("kit-", "new-kit-")) and name != own]
+    kits = [name for name in _names(places.HOME) if name.startswith(("kit-", "new-kit-")) and name != OWN]
     folders = [f"{places.HOME}/{name}" for name in kits] + [f"{places.JOBS}/{name}" for name in _names(places.JOBS)]
     locks = [name for name in _names(places.SERVICES) if name.endswith(".lock")]
     for lock in locks:
