@@ -34,7 +34,7 @@ UNPROVED = {
 
 
 def test_the_roles_may_do_what_a_deploy_asks_and_nothing_else(roles: Roles, request: pytest.FixtureRequest) -> None:
-    ran = {item.path.name for item in request.session.items}
+    ran = {item.path.name for item in request.session.items if item.path.parent == request.path.parent}
     if not ran >= {"test_deployer.py", "test_smoke.py"}:
         pytest.skip("only some of what asks was run")
     asked = {role: roles.account.emulator.asked(f"slipway-{STAGE}-{role}") for role in ("planner", "deployer")}
