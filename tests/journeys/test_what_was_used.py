@@ -45,9 +45,9 @@ UNPROVED: dict[str, set[str]] = {
     "reaper": _BY_LAMBDA | _WHEN_A_CALL_FAILS | _WHEN_A_JOB_WAS_LOST,
     "reconciler": _BY_LAMBDA | _WHEN_A_CALL_FAILS,
     "keeper": _BY_LAMBDA | _WHEN_A_CALL_FAILS | _WHEN_AN_AGENT_IS_SILENT,
-    "websocket_connect": _BY_LAMBDA | {"dynamodb:Query"},
+    "websocket_connect": _BY_LAMBDA,
     "websocket_message": _BY_LAMBDA,
-    "websocket_disconnect": _BY_LAMBDA | {"dynamodb:PutItem", "dynamodb:Query"},
+    "websocket_disconnect": _BY_LAMBDA,
 }
 
 
