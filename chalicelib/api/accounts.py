@@ -9,6 +9,7 @@ from chalicelib.api import views
 from chalicelib.api.auth import forget, must_see
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.limits import merged
 from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import promised_to, refuse_below_use
@@ -39,16 +40,6 @@ class WantedCustomerLimits(WireIn):
     services: int | None = Field(default=None, ge=0, le=1_000_000)
     cpu: Annotated[float, AfterValidator(_holds_a_container)] | None = Field(default=None, ge=0, le=1_000_000)
     memory_mb: int | None = Field(default=None, ge=0, le=1_000_000_000_000)
-
-    def over(self, limits: CustomerLimits) -> CustomerLimits:
-        """The limits with those that are named here in their place."""
-        wanted = {
-            "services": self.services,
-            "cpu_millis": None if self.cpu is None else round(self.cpu * 1000),
-            "memory_mb": self.memory_mb,
-        }
-        named = {"cpu_millis" if field == "cpu" else field for field in self.model_fields_set}
-        return limits.model_copy(update={field: wanted[field] for field in named})
 
 
 class CreateCustomer(WireIn):
@@ -97,7 +88,7 @@ def create_customer(request: Request) -> Answer:
         id=new_id("cust"),
         name=wanted.name,
         email=wanted.email,
-        limits=wanted.limits.over(CustomerLimits()),
+        limits=merged(CustomerLimits(), wanted.limits),
         created_at=moment,
         updated_at=moment,
     )
@@ -209,7 +200,7 @@ def _changed_as_read(request: Request, customer_id: str) -> tuple[Customer, Cust
     wanted = request.body(ChangeCustomer)
     changes = wanted.model_dump(exclude_unset=True)
     if "limits" in changes:
-        changes["limits"] = wanted.limits.over(customer.limits) if wanted.limits else CustomerLimits()
+        changes["limits"] = merged(customer.limits, wanted.limits) if wanted.limits else CustomerLimits()
     if changes.get("name", "") is None or changes.get("status", "") is None:
         raise ValidationFailed(
             "name and status cannot be null", [finding("name", "null", "leave out what stays as it is")]

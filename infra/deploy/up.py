@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ class _Deploy:
             "DefinitionKey": self._workflow(),
             "AlarmEmail": stage.alarm_email,
             "DeletionProtection": str(stage.deletion_protection).lower(),
-            "Boundary": self._boundary(),
+            "Boundary": self._boundary,
         }
         wanted.append((f"{stage.prefix}-resources", "resources.yaml", parameters))
         changes: list[Change] = []
@@ -146,6 +146,7 @@ class _Deploy:
             stacks.forget(change)
         return [change for _, change in found]
 
+    @cached_property
     def _boundary(self) -> str:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
         return roles.boundary(self._stage, partition, self._clients("iam"))
@@ -197,7 +198,7 @@ class _Deploy:
 
     def _functions(self, state: dict[str, Any] | None, lock: Lock) -> dict[str, str]:
         """`chalice deploy`, a second time where it was the first to learn the addresses; they are answered."""
-        roles.within(self._boundary(), self._stage, release.functions(self._stage.name), self._clients("iam"))
+        roles.within(self._boundary, self._stage, release.functions(self._stage.name), self._clients("iam"))
         folder = self._options.folder
         told = self._told(state)
         for _ in range(_FIRST_DEPLOYS):

@@ -4,7 +4,6 @@ The emulator checks IAM (`AUTH=true`): a function whose policy lacks an action f
 was packaged: the functions' archive and the layer, unpacked, in processes of their own.
 """
 
-import hashlib
 import json
 import os
 import socket
@@ -104,15 +103,14 @@ class Emulator:
         return self._output.read_text(errors="replace")
 
     def used(self, function: str) -> set[str]:
-        """The actions that this function asked for, by the credentials that the emulator gave it."""
+        """The actions that this function asked for, in its role."""
         told = self.client("lambda").get_function_configuration(FunctionName=function)
-        digest = hashlib.sha256(f"{told['FunctionArn']}:{told['Role']}".encode()).hexdigest()
-        return self.asked(f"ASIA{digest[:16].upper()}")
+        return self.asked(told["Role"].rpartition("/")[2])
 
-    def asked(self, who: str) -> set[str]:
-        """The actions, as IAM calls them, that this access key, or sessions of this role, asked for."""
+    def asked(self, role: str) -> set[str]:
+        """The actions, as IAM calls them, that sessions of this role asked for."""
         noted = (json.loads(line) for line in self._noted.read_text().splitlines())
-        return {action for by, action in noted if by == who}
+        return {action for by, action in noted if by == role}
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _READY_S

@@ -1,7 +1,6 @@
 """`python -m tests.acceptance.emulator FILE`: the emulator, with some things as they are in AWS.
 
-* Who asked for which action is noted in FILE where IAM decides it, each once, by access key and, for a session of a
-  role, by role; what is refused is noted as well.
+* What a session of a role asks for is noted in FILE, each once, where IAM decides it; what is refused is noted as well.
 * Rights over a role depend on its path and on the boundary that it has or is given; whoever hands a role to a function
   must be allowed to pass it; a function that is made has a name, and a rule's ARN does not name the default bus.
   To read what a function reserves is not to change it.
@@ -74,11 +73,9 @@ def _check_as_aws(note: Callable[[str, str], None]) -> None:
             to = {"iam:PassedToService": "lambda.amazonaws.com"}
             refused = check(key, asked[1], "iam", region, resource_arn=handed.get(), service_context=to)
         who = iam_evaluator.resolve_credential(key)
-        role = who.principal_arn.split("/")[1] if getattr(who, "principal_type", "") == "AssumedRole" else None
-        for each in asked:
-            note(key, each)
-            if role:
-                note(role, each)
+        if getattr(who, "principal_type", "") == "AssumedRole":
+            for each in asked:
+                note(who.principal_arn.split("/")[1], each)
         return refused
 
     iam_evaluator.enforce = enforce

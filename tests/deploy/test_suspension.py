@@ -1,6 +1,10 @@
 """A suspended customer's services stop, and those alone start again when it returns."""
 
+from typing import Any
+
 from chalicelib.deploy import functions, start, upkeep
+from chalicelib.domain.panel import Customer
+from chalicelib.domain.service import Service
 from tests.deploy.fakes import FakeHost, running
 from tests.deploy.test_steps import ADMIN, created, deployed
 from tests.emulator import Panel
@@ -17,17 +21,22 @@ def carried_out(panel: Panel) -> list[str]:
     return [panel.jobs.get(job_id).kind for job_id in jobs]
 
 
-def test_what_runs_is_stopped_and_started_again(panel: Panel, host: FakeHost) -> None:
-    service = deployed(panel)
-    customer = panel.customers.get(service.customer_id)
-
-    customer = panel.customers.change(customer, status="suspended")
+def suspended(panel: Panel, host: FakeHost, service: Service, left: list[dict[str, Any]]) -> Customer:
+    """The service's customer, whose service was stopped by it, once, and left these containers."""
+    customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
     upkeep.enforce_suspensions()
-    host.containers = [STOPPED]
+    host.containers = left
     assert carried_out(panel) == ["stop"]
     assert panel.services.get(service.id).status == "stopped"
     upkeep.enforce_suspensions()
     assert carried_out(panel) == []
+    return customer
+
+
+def test_what_runs_is_stopped_and_started_again(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+
+    customer = suspended(panel, host, service, [STOPPED])
 
     panel.customers.change(customer, status="active")
     upkeep.enforce_suspensions()
@@ -48,13 +57,7 @@ def test_what_still_runs_of_a_failed_service_is_stopped_and_all_of_it_wanted_bac
     assert panel.services.get(service.id).status == "failed"
     panel.host_calls.told.clear()
 
-    customer = panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
-    upkeep.enforce_suspensions()
-    host.containers = [STOPPED, running("worker", state="dead", exit_code=1)]
-    assert carried_out(panel) == ["stop"]
-    assert panel.services.get(service.id).status == "stopped"
-    upkeep.enforce_suspensions()
-    assert carried_out(panel) == []
+    customer = suspended(panel, host, service, [STOPPED, running("worker", state="dead", exit_code=1)])
 
     panel.customers.change(customer, status="active")
     upkeep.enforce_suspensions()

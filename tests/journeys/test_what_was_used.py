@@ -19,7 +19,7 @@ _IN_A_NETWORK = {  # what Lambda asks where the stage has a network
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-_WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere, which journeys on AWS's own parts do not make happen
+_WHEN_A_JOB_WAS_LOST = {  # its work is what went wrong elsewhere: lost jobs, and deploys that pushes still wait for
     "dynamodb:DeleteItem",
     "dynamodb:PutItem",
     "dynamodb:UpdateItem",

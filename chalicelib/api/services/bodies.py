@@ -6,7 +6,7 @@ from pydantic import Field
 
 from chalicelib.api.http import TrueOrFalse, WireIn
 from chalicelib.domain.git import Branch, Commit, DeployKey, Folder, Token
-from chalicelib.domain.service import LEAST_CPU, Limits
+from chalicelib.domain.service import LEAST_CPU
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 VariableValue = Annotated[str, Field(max_length=32_768)]
@@ -18,15 +18,6 @@ class WantedLimits(WireIn):
 
     cpu: float | None = Field(None, ge=LEAST_CPU, le=256)
     memory_mb: int | None = Field(None, ge=6, le=4_194_304)  # Docker takes no less than 6 MB
-
-    def over(self, limits: Limits) -> Limits:
-        """The limits with those that are named here in their place."""
-        wanted = {
-            "cpu_millis": None if self.cpu is None else round(self.cpu * 1000),
-            "memory_mb": self.memory_mb,
-        }
-        named = {"cpu_millis" if field == "cpu" else field for field in self.model_fields_set}
-        return limits.model_copy(update={field: wanted[field] for field in named})
 
 
 class WantedRepository(WireIn):

@@ -5,6 +5,7 @@ from pydantic import Field, model_validator
 from chalicelib.api import views
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes, WireIn
+from chalicelib.api.limits import merged
 from chalicelib.api.services.access import customer_to_deploy_for, service_to_change
 from chalicelib.api.services.bodies import DryRun, VariableName, VariableValue, WantedLimits, WantedRepository
 from chalicelib.api.services.plans import plan_of, planning_of, warnings_of
@@ -133,5 +134,5 @@ def delete_service(request: Request, service_id: str) -> Answer:
 
 def _limits(service: Service, wanted: ChangeService) -> Limits | None:
     if wanted.limits:
-        return wanted.limits.over(service.limits)
+        return merged(service.limits, wanted.limits)
     return Limits() if "limits" in wanted.model_fields_set else None

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from chalicelib.api import views
 from chalicelib.api.contract import Says
 from chalicelib.api.http import Answer, Request, Routes
+from chalicelib.api.limits import merged
 from chalicelib.api.services.access import customer_to_deploy_for
 from chalicelib.api.services.bodies import DryRun, Id, VariableName, VariableValue, WantedLimits, WantedRepository
 from chalicelib.api.services.plans import plan_of, planning_of, url_of, warnings_of
@@ -87,7 +88,7 @@ def create_service(request: Request) -> Answer:
             secret_names=(*(template.secret_names if template else ()), *wanted.secret_variables),
             template=template,
             wish=Wish(wanted.host_id, wanted.host_labels),
-            limits=wanted.limits.over(Limits()) if wanted.limits else Limits(),
+            limits=merged(Limits(), wanted.limits) if wanted.limits else Limits(),
             repository=Repository(**{**wanted.sources(), "url": url}) if url else None,
             credentials=credentials,
         ),
