@@ -19,6 +19,9 @@ PING_S = 60.0
 ANSWER_S = 20.0
 RENEW_S = 100 * 60.0  # a connection may live for two hours
 STABLE_S = 30.0
+# Who is refused waits longer and longer. Who was let in and then cut off comes back soon, since new followers wait for
+# the bell; should a thousand agents do so at once, the gateway refuses some of them, and those wait.
+LONGEST_REFUSED_S, LONGEST_CUT_S = 30.0, 2.0
 
 _log = logging.getLogger("agent")
 
@@ -29,26 +32,32 @@ class Bell(threading.Thread):
         self._config, self._ring = config, ring
 
     def run(self) -> None:
-        pauses = Pauses(0.5, 30.0)
+        refused, cut = Pauses(0.5, LONGEST_REFUSED_S), Pauses(0.5, LONGEST_CUT_S)
         while True:
-            began = time.monotonic()
+            pauses = refused
             try:
-                self._listen()
+                connection = self._connected()
+                pauses, began = cut, time.monotonic()
+                self._listen(connection)
             except (OSError, websocket.WebSocketException, ValueError) as trouble:
                 _log.info("no socket: %s", str(trouble)[:200])
-            if time.monotonic() - began > STABLE_S:
-                pauses.reset()
+            if pauses is cut:
+                refused.reset()
+                if time.monotonic() - began > STABLE_S:
+                    cut.reset()
             time.sleep(pauses.next())
 
-    def _listen(self) -> None:
+    def _connected(self) -> Any:
         config = self._config()
-        connection = websocket.create_connection(
+        return websocket.create_connection(
             config.websocket_url,
             timeout=ANSWER_S,
             header=[f"{name}: {value}" for name, value in config.headers.items()],
             http_no_proxy=["*"],
             suppress_origin=True,
         )
+
+    def _listen(self, connection: Any) -> None:
         try:
             watched(connection.sock)
             self._ring()  # what was rung before this connection was there

@@ -182,6 +182,14 @@ def test_a_quiet_stream_gives_a_sign_of_life(on_host: AgentOnHost, control: Cont
 # what goes wrong meanwhile
 
 
+def test_a_socket_that_is_cut_over_and_over_is_soon_there_again(on_host: AgentOnHost, control: Control) -> None:
+    on_host.begin()
+    for _ in range(7):  # were each pause twice the one before, the last ones would be 16 and 30 s
+        control.hang_up()
+        control.until(lambda: not control.connected)
+        control.until(lambda: control.connected, 8)
+
+
 def test_nothing_is_lost_or_repeated_over_cut_requests_and_sockets(
     on_host: AgentOnHost, control: Control, service: str
 ) -> None:
@@ -256,13 +264,16 @@ def test_what_rotation_took_while_nobody_could_read_is_owned_up_to(
     on_host: AgentOnHost, control: Control, service: str
 ) -> None:
     rotated = ("--log-opt", "max-size=20k", "--log-opt", "max-file=2")
-    on_host.run(service, counting(20_000, pause="[ $((i % 100)) -eq 0 ] && usleep 10000;"), *rotated)
+    told = "while [ ! -e /go ]; do usleep 10000; done; " + counting(20_000, more="touch /written; sleep 600")
+    web = on_host.run(service, counting(400, more=told), *rotated)
     on_host.begin()
     follower = control.follow(service, tail="all")
-    control.until(lambda: count(follower) > 200)
+    control.until(lambda: count(follower) == 400)
     on_host.kill()
     before = follower.got[-1]
-    time.sleep(2)
+    # All that is rotated away is so before the agent is back: what follows the gap is still there to be read again.
+    on_host.host.docker("exec", web, "touch", "/go")
+    control.until(lambda: on_host.host.run("docker", "exec", web, "test", "-e", "/written").returncode == 0, 60)
     on_host.start()
     control.until(lambda: any(entry["stream"] == "system" for entry in follower.got))
 
