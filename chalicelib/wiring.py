@@ -15,6 +15,7 @@ from chalicelib.store.agents import AgentStore
 from chalicelib.store.audit import AuditStore
 from chalicelib.store.followers import FollowerStore
 from chalicelib.store.hosts import HostStore
+from chalicelib.store.installation import InstallationStore
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.lanes import LaneStore
 from chalicelib.store.promises import Promises
@@ -69,6 +70,10 @@ class Adapters:
     @cached_property
     def hosts(self) -> HostStore:
         return HostStore(self.table)
+
+    @cached_property
+    def installation(self) -> InstallationStore:
+        return InstallationStore(self.table)
 
     @cached_property
     def agents(self) -> AgentStore:

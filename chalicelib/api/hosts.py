@@ -244,10 +244,10 @@ def undrain_host(request: Request, host_id: str) -> Answer:
     role="admin",
     query=Paged,
     answers={200: views.OrphanPage},
-    raises=ASKS_HOST,
+    raises=(*ASKS_HOST, Conflict),
 )
 def list_orphans(request: Request, host_id: str) -> views.OrphanPage:
-    """What the host holds, by our labels, of services that live nowhere any more."""
+    """What the host holds, by our labels, of services that live nowhere. 409 on another installation's host."""
     adapters().hosts.get(host_id)
     wanted = request.parameters(Paged)
     found = adapters().host_calls.ask("orphans", host_id=host_id)["orphans"]

@@ -91,12 +91,13 @@ class Login(TypedDict):
     password: str
 
 
-def check(*, pool: str, min_disk_mb: int) -> Command:
-    return _verb("check", pool=pool, min_disk_mb=min_disk_mb)
+def check(*, installation: str, pool: str, min_disk_mb: int) -> Command:
+    return _verb("check", installation=installation, pool=pool, min_disk_mb=min_disk_mb)
 
 
 def edge(
     *,
+    installation: str,
     image: str,
     http_port: int,
     https_port: int | None = None,
@@ -104,7 +105,8 @@ def edge(
     email: str | None = None,
     pool: str,
 ) -> Command:
-    return _verb("edge", image=image, http_port=http_port, https_port=https_port, tls=tls, email=email, pool=pool)
+    asked = {"image": image, "http_port": http_port, "https_port": https_port, "tls": tls, "email": email}
+    return _verb("edge", installation=installation, pool=pool, **asked)
 
 
 def preflight(

@@ -198,7 +198,10 @@ def check_host(host_id: str) -> dict[str, Any]:
     host = adapters().hosts.get(host_id)
     try:
         remote = adapters().connected(host)
-        facts = remote.kit(kit.check(pool=settings.network_pool, min_disk_mb=settings.min_disk_mb), timeout=30)
+        asked = kit.check(
+            installation=adapters().installation.id(), pool=settings.network_pool, min_disk_mb=settings.min_disk_mb
+        )
+        facts = remote.kit(asked, timeout=30)
     except SlipwayError as error:
         return _checked(host, [problem_since(host, error.code, error.message, now())], host.facts)
     problems = list(facts.pop("problems"))
@@ -301,6 +304,7 @@ def _put_edge(remote: "RemoteHost") -> None:
     settings = adapters().settings
     remote.kit(
         kit.edge(
+            installation=adapters().installation.id(),
             image=settings.edge_image,
             http_port=settings.edge_http_port,
             https_port=settings.edge_https_port or None,

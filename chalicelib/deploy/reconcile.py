@@ -99,7 +99,13 @@ def _mark(host: Host, problem: dict[str, Any]) -> None:
 
 def _orphans(host_id: str) -> dict[str, Any]:
     host = adapters().hosts.get(host_id)
-    found = adapters().connected(host).kit(kit.inventory(), timeout=30)["services"]
+    answer = adapters().connected(host).kit(kit.inventory(), timeout=30)
+    if answer["installation"] not in (None, adapters().installation.id()):
+        raise Conflict(
+            f"{host.name} is a host of another installation of Slipway ({answer['installation']}): "
+            "what it holds of services that are unknown here may be that one's"
+        )
+    found = answer["services"]
     # Whichever host it is said to live on: two entries may be one machine, and what is swept takes its volumes along.
     # One that is being torn down lives too: its own job removes it.
     living = adapters().services.find_many(list(found))

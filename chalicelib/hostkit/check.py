@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import Any
 
-from . import compose, engine, subnets
+from . import compose, edge_network, engine, subnets
 from .preflight import disk, problem
 from .refusals import Refused
 from .version import version
@@ -46,6 +46,9 @@ def _docker(answer: dict[str, Any], request: dict[str, Any]) -> None:
     answer["docker"], answer["api"] = known["Version"], known["ApiVersion"]
     if tuple(int(part) for part in known["ApiVersion"].split(".")) < OLDEST_API:
         problems.append(problem("docker", f"Docker is {known['Version']}; 20.10 or newer is needed"))
+    trouble = edge_network.belongs_to_another(edge_network.installation(), request["installation"])
+    if trouble:
+        problems.append(problem("other_installation", trouble))
     info = engine.get("/info")
     answer["engine_id"], answer["hostname"] = info["ID"] or None, info["Name"]
     answer["disk_total_mb"], answer["disk_free_mb"] = disk()

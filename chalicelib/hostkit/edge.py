@@ -25,13 +25,14 @@ DEFAULT_POOL = "10.201.0.0/16"
 
 def edge(request: dict[str, Any]) -> dict[str, Any]:
     asked = {name: request.get(name) for name in ("image", "http_port", "https_port", "tls", "email")}
+    _expect_ours(edge_network.installation(), request["installation"])
     image = _image(request["image"])  # before the lock: a pull may take minutes, and routes need it
     with whole_host("edge"):
         for folder in (places.ROUTES, places.EDGE + "/run", places.EDGE + "/data"):
             os.makedirs(folder, exist_ok=True)
         places.write(caddy.SETTINGS, json.dumps(asked))
         caddy.write()
-        created = _running(_body(asked, image), request.get("pool") or DEFAULT_POOL)
+        created = _running(_body(asked, image, request["installation"]), request.get("pool") or DEFAULT_POOL)
         _plugged_in()
         _answering()
         caddy.load(force=created)
@@ -53,6 +54,7 @@ def _image(reference: str) -> str:
 def _running(body: dict[str, Any], pool: str) -> bool:
     """Whether the container had to be made."""
     there = engine.found(f"/containers/{edge_network.CONTAINER}/json")
+    _expect_ours(edge_network.installation_of(there), body["Labels"][edge_network.INSTALLATION])
     if there and there["Config"]["Labels"].get("slipway.edge.spec") == body["Labels"]["slipway.edge.spec"]:
         if not there["State"]["Running"]:
             _start()
@@ -66,6 +68,12 @@ def _running(body: dict[str, Any], pool: str) -> bool:
     return True
 
 
+def _expect_ours(installation: str | None, ours: str) -> None:
+    trouble = edge_network.belongs_to_another(installation, ours)
+    if trouble:
+        raise Refused("HostNotReady", trouble)
+
+
 def _start() -> None:
     try:
         engine.post(f"/containers/{edge_network.CONTAINER}/start")
@@ -73,7 +81,7 @@ def _start() -> None:
         raise Refused("HostNotReady", f"the edge proxy cannot start: {error.message}") from error
 
 
-def _body(asked: dict[str, Any], image: str) -> dict[str, Any]:
+def _body(asked: dict[str, Any], image: str, installation: str) -> dict[str, Any]:
     ports = {"80/tcp": asked["http_port"], "443/tcp": asked["https_port"]}
     published = {inside: [{"HostPort": str(outside)}] for inside, outside in ports.items() if outside}
     body: dict[str, Any] = {
@@ -101,8 +109,9 @@ def _body(asked: dict[str, Any], image: str) -> dict[str, Any]:
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         },
     }
-    spec = hashlib.sha256(json.dumps([body, image], sort_keys=True).encode()).hexdigest()[:16]
-    return {**body, "Labels": {"slipway.edge": "1", "slipway.edge.spec": spec}}
+    spec = hashlib.sha256(json.dumps([body, image, installation], sort_keys=True).encode()).hexdigest()[:16]
+    labels = {"slipway.edge": "1", "slipway.edge.spec": spec, edge_network.INSTALLATION: installation}
+    return {**body, "Labels": labels}
 
 
 def _sysctls() -> dict[str, str]:

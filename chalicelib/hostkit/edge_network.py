@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import engine
 from .refusals import Refused
 
@@ -9,6 +11,30 @@ CONTAINER = "slipway-edge"
 # Docker publishes a container's ports on the network whose name sorts first; ours must stay before every `svc_`,
 # or plugging in a service's network would move the published ports and cut the connections open on them.
 NETWORK = "slipway-edge"
+
+
+# The edge stands for the host: whose edge it is, his host it is.
+INSTALLATION = "slipway.installation"
+
+
+def installation() -> str | None:
+    """Whose host this is; None while it has no edge."""
+    return installation_of(engine.found(f"/containers/{CONTAINER}/json"))
+
+
+def installation_of(edge: dict[str, Any] | None) -> str | None:
+    return edge["Config"]["Labels"].get(INSTALLATION) if edge else None
+
+
+def belongs_to_another(other: str | None, ours: str) -> str | None:
+    """Why we keep off this host, if we must: two control planes on one take its ports and memory twice over, and each
+    other's services for leftovers."""
+    if other in (None, ours):
+        return None
+    return (
+        f"this machine is a host of another installation of Slipway ({other}). Delete it there first; "
+        f"then, or if that installation is gone, `docker rm --force {CONTAINER}` on it, and check it again"
+    )
 
 
 def expect() -> None:

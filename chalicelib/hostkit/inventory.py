@@ -1,4 +1,5 @@
-"""The verb `inventory`: every service that this host holds something of, by its labels, files and routes.
+"""The verb `inventory`: every service that this host holds something of, by its labels, files and routes, and whose
+host it is.
 
 What is left of a service that nobody knows any more is found by it. Things without our label are never looked at.
 """
@@ -10,7 +11,7 @@ import re
 from functools import partial
 from typing import Any
 
-from . import engine, places
+from . import edge_network, engine, places
 from .together import together
 
 LABEL = "slipway.service"
@@ -19,7 +20,8 @@ _SERVICE_ID = re.compile(r"svc_[a-z0-9]{16}")
 
 def inventory(_request: dict[str, Any]) -> dict[str, Any]:
     labelled = {"label": [LABEL]}
-    containers, volumes, networks = together(
+    installation, containers, volumes, networks = together(
+        edge_network.installation,
         partial(engine.get, "/containers/json", all=1, filters=labelled),
         partial(engine.get, "/volumes", filters=labelled),
         partial(engine.get, "/networks", filters=labelled),
@@ -36,7 +38,7 @@ def inventory(_request: dict[str, Any]) -> dict[str, Any]:
         _note(found, service, "files", f"{places.SERVICES}/{service}")
     for service in _names(places.ROUTES, ".json"):
         _note(found, service, "routes", f"{places.ROUTES}/{service}.json")
-    return {"services": found}
+    return {"services": found, "installation": installation}
 
 
 def _names(folder: str, ending: str) -> list[str]:

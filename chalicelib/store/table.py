@@ -27,6 +27,7 @@
 | an answer kept for a repeat | REPLY#<token id>#<key> | REPLY |
 | a token's requests          | RATE#<token id> | <minute>      |
 | the table's own form        | SCHEMA        | VERSION         |
+| which installation it is of | INSTALLATION  | ID              |
 | the audit trail             | AUDIT#<day>   | <time>#<id>     |
 | who follows what on a host  | FOLLOWERS#<host id> | F#<number>  |
 | how often that changed      | FOLLOWERS#<host id> | VERSION     |

@@ -94,7 +94,7 @@ def test_installing_the_kit_twice_or_at_once_leaves_one_whole_kit(tmp_path: Path
 
 def test_an_installed_kit_is_the_version_it_was_asked_for_by(tmp_path: Path) -> None:
     subprocess.run(kit.install().argv, cwd=tmp_path, input=kit.install().stdin, check=True)
-    check = kit.check(pool="10.201.0.0/16", min_disk_mb=1)
+    check = kit.check(installation="ins_a", pool="10.201.0.0/16", min_disk_mb=1)
 
     answer = subprocess.run(check.argv, cwd=tmp_path, input=check.stdin, check=True, capture_output=True).stdout
 

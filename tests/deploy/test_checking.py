@@ -54,6 +54,18 @@ def test_a_machine_that_is_a_host_already_is_no_other_and_nothing_is_put_there(p
     assert calls.check_host(one.id) == {"status": "ready"}
 
 
+def test_the_host_is_asked_whether_it_is_this_installations(panel: Panel, host: FakeHost) -> None:
+    one = panel.a_host()
+    other = {"check": "other_installation", "message": "…"}
+    host.answers |= {"check": {"problems": [other], "engine_id": "E1", "hostname": "m"}, "edge": {}}
+
+    assert calls.check_host(one.id) == {"status": "not_ready"}
+    assert host.verbs() == ["check"]  # nothing is put there
+    host.answers["check"] = {"problems": []}
+    assert calls.check_host(one.id) == {"status": "ready"}
+    assert {request["installation"] for _, request in host.asked} == {panel.installation.id()}
+
+
 def test_a_host_that_was_moved_onto_another_gives_up_the_machine_that_it_was(panel: Panel, host: FakeHost) -> None:
     one, two, three = (panel.a_host(name) for name in ("one", "two", "three"))
     for moved, engine in ((one, "E1"), (three, "E3")):

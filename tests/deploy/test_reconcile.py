@@ -219,7 +219,10 @@ def test_a_stop_that_begins_while_a_service_is_looked_at_is_no_failure_of_it(pan
 
 def test_orphans_are_listed_and_nothing_else_is_swept(panel: Panel, host: FakeHost) -> None:
     service = deployed(panel)
-    host.answers["inventory"] = {"services": {service.id: {"containers": ["c1"]}, UNKNOWN: {"volumes": ["v1"]}}}
+    host.answers["inventory"] = {
+        "installation": None,
+        "services": {service.id: {"containers": ["c1"]}, UNKNOWN: {"volumes": ["v1"]}},
+    }
 
     listed = call("orphans", host_id=service.host_id)
     refused = call("sweep", host_id=service.host_id, service_ids=[service.id])
@@ -235,7 +238,10 @@ def test_what_lives_by_another_entry_of_the_same_machine_is_no_orphan(panel: Pan
     running_one, leaving = deployed(panel), deployed(panel, "leaving")
     start.remove(leaving, ADMIN)
     again = panel.a_host("again")
-    host.answers["inventory"] = {"services": {id_: {"volumes": ["v1"]} for id_ in (running_one.id, leaving.id)}}
+    host.answers["inventory"] = {
+        "installation": None,
+        "services": {id_: {"volumes": ["v1"]} for id_ in (running_one.id, leaving.id)},
+    }
 
     listed = call("orphans", host_id=again.id)
     refused = [call("sweep", host_id=again.id, service_ids=[service.id]) for service in (running_one, leaving)]
@@ -243,6 +249,22 @@ def test_what_lives_by_another_entry_of_the_same_machine_is_no_orphan(panel: Pan
     assert listed["answer"] == {"orphans": {}}
     assert [answer["error"]["type"] for answer in refused] == ["Conflict", "Conflict"]
     assert "remove" not in host.verbs()
+
+
+def test_what_another_installation_has_on_its_host_is_no_orphan_here(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    host.answers["inventory"] = {"installation": "ins_another", "services": {UNKNOWN: {"volumes": ["v1"]}}}
+
+    refused = [
+        call("orphans", host_id=service.host_id),
+        call("sweep", host_id=service.host_id, service_ids=[UNKNOWN]),
+    ]
+
+    assert [answer["error"]["type"] for answer in refused] == ["Conflict", "Conflict"]
+    assert "ins_another" in refused[0]["error"]["message"]
+    assert "remove" not in host.verbs()
+    host.answers["inventory"]["installation"] = panel.installation.id()
+    assert call("orphans", host_id=service.host_id)["answer"]["orphans"].keys() == {UNKNOWN}
 
 
 def test_looking_at_a_host_costs_no_more_calls_for_more_services(panel: Panel, host: FakeHost) -> None:

@@ -15,6 +15,7 @@ from tests.lab.hosts import LabHost
 
 POOL = "10.201.0.0/16"
 EDGE_PORT = 8080
+INSTALLATION = "ins_hostkit"
 IMAGE = images.BUSYBOX.reference
 SERVE = "mkdir -p /www && echo hello from $$0 >/www/index.html && exec httpd -f -p 8000 -h /www"
 
@@ -86,7 +87,7 @@ def address(host: LabHost) -> HostAddress:
 @pytest.fixture
 def remote(lab_host: LabHost) -> RemoteHost:
     host = connected(address(lab_host))
-    host.kit(kit.edge(image=images.EDGE.reference, http_port=EDGE_PORT, pool=POOL), 60)
+    host.kit(kit.edge(installation=INSTALLATION, image=images.EDGE.reference, http_port=EDGE_PORT, pool=POOL), 60)
     return host
 
 

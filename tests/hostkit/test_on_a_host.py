@@ -14,7 +14,7 @@ from chalicelib.domain.errors import CommandFailed, HostNotReady, HostUnreachabl
 from chalicelib.domain.words import new_id
 from chalicelib.hostkit import preflight
 from chalicelib.ssh import RemoteHost, connected
-from tests.hostkit.conftest import EDGE_PORT, IMAGE, POOL, Deployed, address, eventually
+from tests.hostkit.conftest import EDGE_PORT, IMAGE, INSTALLATION, POOL, Deployed, address, eventually
 from tests.lab.hosts import LabHost
 
 pytestmark = pytest.mark.lab
@@ -33,7 +33,7 @@ def through_the_edge(remote: RemoteHost, host: str, path: str = "/") -> int | No
 
 
 def test_a_sound_host_has_no_problems_and_says_what_it_is(lab_host: LabHost, remote: RemoteHost) -> None:
-    answer = remote.kit(kit.check(pool=POOL, min_disk_mb=100), 20)
+    answer = remote.kit(kit.check(installation=INSTALLATION, pool=POOL, min_disk_mb=100), 20)
 
     assert answer["problems"] == []
     assert answer["kit_version"] == kit.kit_version()
@@ -48,7 +48,7 @@ def test_a_sound_host_has_no_problems_and_says_what_it_is(lab_host: LabHost, rem
 def test_each_missing_thing_is_a_problem_not_an_error(lab_host: LabHost, remote: RemoteHost) -> None:
     lab_host.kill_dockerd()
 
-    answer = remote.kit(kit.check(pool=POOL, min_disk_mb=100), 20)
+    answer = remote.kit(kit.check(installation=INSTALLATION, pool=POOL, min_disk_mb=100), 20)
 
     assert [problem["check"] for problem in answer["problems"]] == ["docker"]
     assert answer["docker"] is None
@@ -562,7 +562,7 @@ def test_an_edge_made_anew_is_plugged_into_every_routed_service(lab_host: LabHos
     service.deploy()
     service.route("anew.localhost")
     lab_host.docker("rm", "--force", "slipway-edge")
-    edge = kit.edge(image="slipway/caddy:local", http_port=EDGE_PORT, pool=POOL)
+    edge = kit.edge(installation=INSTALLATION, image="slipway/caddy:local", http_port=EDGE_PORT, pool=POOL)
 
     with pytest.raises(HostNotReady, match="edge"):
         service.upload(release=2)
@@ -572,9 +572,33 @@ def test_an_edge_made_anew_is_plugged_into_every_routed_service(lab_host: LabHos
     eventually(lambda: through_the_edge(service.remote, "anew.localhost") == 200)
 
 
+def test_a_host_of_another_installation_is_let_alone_until_that_one_is_gone(
+    remote: RemoteHost, lab_host: LabHost
+) -> None:
+    edge = lab_host.docker("inspect", "--format", "{{.Id}}", "slipway-edge")
+    checking = kit.check(installation="ins_another", pool=POOL, min_disk_mb=100)
+    taking = kit.edge(installation="ins_another", image="slipway/caddy:local", http_port=EDGE_PORT, pool=POOL)
+
+    (problem,) = remote.kit(checking, 20)["problems"]
+    with pytest.raises(HostNotReady, match=INSTALLATION):
+        remote.kit(taking, 60)
+
+    assert problem["check"] == "other_installation"
+    assert INSTALLATION in problem["message"]
+    assert lab_host.docker("inspect", "--format", "{{.Id}}", "slipway-edge") == edge
+    assert remote.kit(kit.inventory(), 20)["installation"] == INSTALLATION
+
+    lab_host.docker("rm", "--force", "slipway-edge")  # as the message says
+    assert remote.kit(kit.inventory(), 20)["installation"] is None
+    assert remote.kit(checking, 20)["problems"] == []
+    assert remote.kit(taking, 60)["created"]
+    assert remote.kit(kit.inventory(), 20)["installation"] == "ins_another"
+    lab_host.docker("rm", "--force", "slipway-edge")
+
+
 def test_a_missing_edge_image_is_named(remote: RemoteHost) -> None:
     with pytest.raises(HostNotReady, match="nobody/edge:9"):
-        remote.kit(kit.edge(image="nobody/edge:9", http_port=EDGE_PORT, pool=POOL), 60)
+        remote.kit(kit.edge(installation=INSTALLATION, image="nobody/edge:9", http_port=EDGE_PORT, pool=POOL), 60)
 
 
 def test_a_redeploy_is_waited_for_by_the_edge(service: Deployed) -> None:
