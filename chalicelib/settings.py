@@ -53,6 +53,7 @@ class Settings:
     ai_max_rounds: int = 3  # repairs of one deploy
     ai_max_tokens: int = 60_000  # asked and answered, in one deploy
     public_url: str = ""  # where this API answers; "" : hosts are given no agent
+    edge_key_sha256: str = ""  # of the key that the edge shows; "": none stands before this API
     websocket_url: str = ""  # the same for WebSockets: wss://…
     websocket_endpoint: str = ""  # of API Gateway's @connections
     sign_of_life_seconds: int = 540  # on a quiet stream; API Gateway ends a connection that is idle for 600

@@ -3,13 +3,15 @@
 Requests over the rate limit are not noted: they would cost what the limit is there to save.
 """
 
+import hmac
+import ipaddress
 import logging
 
 from chalice.app import Request as ChaliceRequest
 
 from chalicelib.domain.audit import AuditEntry
 from chalicelib.domain.errors import Unavailable
-from chalicelib.domain.panel import Caller
+from chalicelib.domain.panel import Caller, hash_of
 from chalicelib.domain.reply import Reply
 from chalicelib.domain.words import new_id, now
 from chalicelib.wiring import adapters
@@ -18,6 +20,7 @@ log = logging.getLogger("slipway.api")
 
 # Paths and ids of ours are far shorter; what a caller makes up is not kept whole.
 _MOST_CHARACTERS = 300
+_EDGE_KEY = "x-slipway-edge"  # infra/edge.yaml has CloudFront send it, over whatever a caller sends under that name
 
 
 def entry_of(request: ChaliceRequest, caller: Caller, request_id: str, *, is_dry: bool) -> AuditEntry:
@@ -33,7 +36,7 @@ def entry_of(request: ChaliceRequest, caller: Caller, request_id: str, *, is_dry
         path=path_of(request)[:_MOST_CHARACTERS],
         object_id=objects[0][:_MOST_CHARACTERS] if objects else None,
         dry_run=is_dry,
-        source_ip=(request.context.get("identity") or {}).get("sourceIp") or "unknown",
+        source_ip=_address_of(request),
         request_id=request_id,
     )
 
@@ -55,6 +58,26 @@ def end(entry: AuditEntry, reply: Reply) -> None:
     except Unavailable as error:
         # The line that it was begun is there, and what the caller is told is true all the same.
         log.warning("the audit trail lacks the end of request %s: %s", entry.request_id, error.message)
+
+
+def _address_of(request: ChaliceRequest) -> str:
+    """The caller's address: who connected to API Gateway, or to the edge where that shows its key."""
+    connected = (request.context.get("identity") or {}).get("sourceIp") or "unknown"
+    known = adapters().settings.edge_key_sha256
+    if not known or not hmac.compare_digest(hash_of(request.headers.get(_EDGE_KEY, "")), known):
+        return connected
+    # CloudFront adds its caller's address to what that one claims, and API Gateway may add CloudFront's.
+    said = [address.strip() for address in request.headers.get("x-forwarded-for", "").split(",")]
+    addresses = said[:-1] if said[-1] == connected else said
+    return addresses[-1] if addresses and _is_address(addresses[-1]) else connected
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def path_of(request: ChaliceRequest) -> str:

@@ -5,6 +5,7 @@ to its end. Without that file it would make a second API with another address: t
 """
 
 import json
+import secrets
 import time
 import uuid
 from typing import Any
@@ -27,6 +28,7 @@ class Deposit:
         self._where = {"Bucket": stage.deposit, "ExpectedBucketOwner": stage.account}
         self._state = f"deployed/{stage.name}.json"
         self._lock = f"lock/{stage.name}.json"
+        self._edge_key = f"edge/{stage.name}.key"
 
     @property
     def bucket(self) -> str:
@@ -67,6 +69,16 @@ class Deposit:
 
     def put(self, key: str, body: bytes) -> None:
         self._s3.put_object(**self._where, Key=key, Body=body)
+
+    def edge_key(self) -> str | None:
+        """What the API knows its edge by; None before there was one. Once deleted, the next deploy makes another."""
+        found = self._get(self._edge_key)
+        return found[0].decode() if found else None
+
+    def make_edge_key(self) -> str:
+        key = secrets.token_hex(32)
+        self.put(self._edge_key, key.encode())
+        return key
 
     def locked(self, who: str, seconds: int = LOCK_SECONDS) -> "Lock":
         """Take the lock. Raise `DeployError` naming its holder; one past its time is taken over."""

@@ -9,9 +9,12 @@ from infra.deploy.stack import Change, Stacks
 from infra.deploy.stages import APP, PROJECT, Stage
 
 PAGE = PROJECT / "infra" / "page"
+_TO_BE_MADE = "0" * 64  # in a plan before there is a key
 
 
-def changes(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str]) -> list[tuple[Stacks, Change]]:
+def changes(
+    stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], key: str | None
+) -> list[tuple[Stacks, Change]]:
     """What the edge's stacks would change, with whom to ask to forget it: to be shown, `up` asks again.
 
     Before a first deploy the firewall and the APIs have no names yet, and of the distribution nothing can be told.
@@ -20,18 +23,18 @@ def changes(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str]) -
     found = [(everywhere, _change_of_global(stage, everywhere))]
     told = everywhere.outputs(_global(stage))
     if "Firewall" in told and "rest" in hosts:
-        found.append((stacks, _change_of_edge(stage, stacks, told, hosts)))
+        found.append((stacks, _change_of_edge(stage, stacks, told, hosts, key or _TO_BE_MADE)))
     return [(where, change) for where, change in found if change]
 
 
-def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], tell: Callable[[str], None]) -> str:
-    """Answer the edge's host name; `hosts` are the APIs' own.
+def up(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], key: str, tell: Callable[[str], None]) -> str:
+    """Answer the edge's host name; `hosts` are the APIs' own, and by `key` the API knows its edge.
 
     The first time takes up to half an hour: the certificate, CloudFront.
     """
     everywhere = stacks.of(clients("cloudformation", "us-east-1"))
     _apply(everywhere, _change_of_global(stage, everywhere), tell)
-    _apply(stacks, _change_of_edge(stage, stacks, everywhere.outputs(_global(stage)), hosts), tell)
+    _apply(stacks, _change_of_edge(stage, stacks, everywhere.outputs(_global(stage)), hosts, key), tell)
     made = stacks.outputs(f"{stage.prefix}-edge")
     if _publish(clients("s3"), made["Pages"]):
         clients("cloudfront").create_invalidation(
@@ -51,12 +54,15 @@ def _change_of_global(stage: Stage, everywhere: Stacks) -> Change | None:
     return everywhere.change(_global(stage), PROJECT / "infra" / "edge-global.yaml", parameters)
 
 
-def _change_of_edge(stage: Stage, stacks: Stacks, told: dict[str, str], hosts: dict[str, str]) -> Change | None:
+def _change_of_edge(
+    stage: Stage, stacks: Stacks, told: dict[str, str], hosts: dict[str, str], key: str
+) -> Change | None:
     """`told` by the global stack."""
     parameters = {
         **_domain(stage),
         "CertificateArn": told.get("Certificate", ""),
         "FirewallArn": told["Firewall"],
+        "EdgeKey": key,
         "RestHost": hosts["rest"],
         "SocketsHost": hosts.get("sockets", ""),
     }

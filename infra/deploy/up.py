@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from chalicelib.domain.panel import hash_of
 from chalicelib.store.table import Table
 from infra import migrate
 from infra.deploy import apis, edge, finish, preflight, release, roles
@@ -141,7 +142,7 @@ class _Deploy:
         """To be shown; forgotten at once, for they are made again when the APIs are as they will be."""
         if not self._stage.edge.enabled:
             return []
-        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state))
+        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state), self._deposit.edge_key())
         for stacks, change in found:
             stacks.forget(change)
         return [change for _, change in found]
@@ -217,7 +218,8 @@ class _Deploy:
             self._give_sockets_a_stage(state)
             self._finish(self._addresses(state))
             if self._stage.edge.enabled:
-                edge.up(self._stage, self._stacks, self._clients, self._hosts(state), self._tell)
+                key = self._deposit.edge_key() or self._deposit.make_edge_key()
+                edge.up(self._stage, self._stacks, self._clients, self._hosts(state), key, self._tell)
             made = self._told(state)
             if made == told:
                 break
@@ -255,10 +257,14 @@ class _Deploy:
         return {}
 
     def _told(self, state: dict[str, Any] | None) -> dict[str, str]:
-        """What functions are told of their addresses: those at which agents and followers can do all they must."""
+        """What functions are told of their addresses: those at which agents and followers can do all they must.
+
+        Beside them by what hash they know the edge's key.
+        """
         found = self._addresses(state)
         if self._stage.edge.enabled and "Host" in self._stacks.outputs(f"{self._stage.prefix}-edge"):
-            return found
+            key = self._deposit.edge_key()
+            return {**found, **({"SLIPWAY_EDGE_KEY_SHA256": hash_of(key)} if key else {})}
         return {name: value for name, value in found.items() if name == "SLIPWAY_WEBSOCKET_ENDPOINT"}
 
     def _addresses(self, state: dict[str, Any] | None) -> dict[str, str]:

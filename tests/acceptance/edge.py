@@ -21,6 +21,7 @@ from infra.deploy.edge import PAGE
 from tests.architecture.test_templates import template
 
 _HEAD_LIMIT = 65536
+EDGE_KEY = "what the API knows this edge by, in these tests"
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,13 @@ class Edge:
         try:
             kept = {"host", "connection"} if not upgrade else {"host"}
             lines = [f"{method} {target} HTTP/1.1", f"Host: {origin}.execute-api.localhost:{self._emulator.port}"]
+            said = head.get("x-forwarded-for")
+            caller = writer.get_extra_info("peername")[0]
+            kept |= {"x-forwarded-for", *(name.lower() for name in _ORIGIN_HEADERS)}
             lines += [f"{name}: {value}" for name, value in head.headers if name.lower() not in kept]
-            lines += [] if upgrade else ["Connection: close"]
+            lines += [f"X-Forwarded-For: {said}, {caller}" if said else f"X-Forwarded-For: {caller}"]
+            if not upgrade:
+                lines += [*(f"{name}: {value}" for name, value in _ORIGIN_HEADERS.items()), "Connection: close"]
             back.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
             if upgrade:
                 await _both_ways((reader, writer), (there, back))
@@ -148,12 +154,23 @@ def _page(path: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
+def _distribution() -> Any:
+    return template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+
+
 def _socket_paths() -> list[str]:
-    behaviours = template("edge")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]["CacheBehaviors"]
-    return [each["Fn::If"][1]["PathPattern"] for each in behaviours if "Fn::If" in each]
+    return [each["Fn::If"][1]["PathPattern"] for each in _distribution()["CacheBehaviors"] if "Fn::If" in each]
+
+
+def _origin_headers() -> dict[str, str]:
+    """What the template has CloudFront send to REST, whatever the caller says."""
+    (rest,) = [each for each in _distribution()["Origins"] if each.get("Id") == "rest"]
+    values = {"EdgeKey": EDGE_KEY}
+    return {each["HeaderName"]: values[each["HeaderValue"]["Ref"]] for each in rest["OriginCustomHeaders"]}
 
 
 _SOCKET_PATHS = _socket_paths()
+_ORIGIN_HEADERS = _origin_headers()
 
 
 async def _function(request: dict[str, Any]) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import requests
 
+from chalicelib.domain.panel import hash_of
 from chalicelib.settings import Settings
 from tests.acceptance.cloud import ACCOUNT, REGION, Account, account
-from tests.acceptance.edge import Edge
+from tests.acceptance.edge import EDGE_KEY, Edge
 from tests.journeys.plane import SETTINGS, Plane
 
 _STAGE = """\
@@ -35,6 +36,7 @@ def _addresses(address: str, port: int) -> dict[str, str]:
     at = {
         "SLIPWAY_PUBLIC_URL": f"http://{address}:{port}",
         "SLIPWAY_WEBSOCKET_URL": f"ws://{address}:{port}",
+        "SLIPWAY_EDGE_KEY_SHA256": hash_of(EDGE_KEY),
     }
     known = {f"SLIPWAY_{name.upper()}" for name in Settings.__dataclass_fields__}
     return {name: value for name, value in at.items() if name in known}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from chalicelib.domain.panel import hash_of
 from infra.deploy.finish import ANSWERS
 from tests.acceptance.cloud import ACCOUNT, REGION, STAGE, Account, account
 from tests.acceptance.plane import stage_text
@@ -324,6 +325,10 @@ def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(
     host = settings["SLIPWAY_PUBLIC_URL"].removeprefix("https://")
     assert ".cloudfront." in host
     assert settings["SLIPWAY_WEBSOCKET_URL"] == f"wss://{host}"
+    kept_key = deployed.emulator.client("s3").get_object(Bucket=DEPOSIT, Key=f"edge/{STAGE}.key")
+    key = kept_key["Body"].read().decode()
+    assert settings["SLIPWAY_EDGE_KEY_SHA256"] == hash_of(key)
+    assert key not in done.stdout + done.stderr
     assert settings["SLIPWAY_WEBSOCKET_ENDPOINT"].startswith("https://")
     kept = deployed.emulator.client("s3").list_objects_v2(Bucket=f"slipway-{STAGE}-pages-{ACCOUNT}")["Contents"]
     assert "index.html" in {each["Key"] for each in kept}

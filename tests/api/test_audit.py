@@ -1,11 +1,13 @@
 """The audit trail: every write of a known token, what became of it, and nothing secret."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chalicelib.domain.errors import Unavailable
+from chalicelib.domain.panel import hash_of
 from tests.api.conftest import Api
 from tests.api.crowd import asking, gateway, headers_of
 from tests.emulator import Panel
@@ -32,6 +34,40 @@ def test_a_write_is_noted_with_who_what_when_and_from_where(panel: Panel, wanted
     assert entry["source_ip"] == "203.0.113.7"
     assert entry["request_id"] == headers_of(answer)["x-request-id"]
     assert entry["timestamp"].endswith("Z")
+
+
+KEY = "a key that only the edge has"
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"x_slipway_edge": KEY, "x_forwarded_for": "198.51.100.4"}, "198.51.100.4"),
+        ({"x_slipway_edge": KEY, "x_forwarded_for": "10.0.0.1, 2001:db8::4, 203.0.113.7"}, "2001:db8::4"),
+        ({"x_slipway_edge": KEY, "x_forwarded_for": "10.0.0.1,198.51.100.4"}, "198.51.100.4"),
+        ({"x_slipway_edge": KEY, "x_forwarded_for": "203.0.113.7"}, "203.0.113.7"),
+        ({"x_slipway_edge": KEY, "x_forwarded_for": "nowhere"}, "203.0.113.7"),
+        ({"x_slipway_edge": KEY}, "203.0.113.7"),
+        ({"x_slipway_edge": "a guess", "x_forwarded_for": "198.51.100.4"}, "203.0.113.7"),
+        ({"x_forwarded_for": "198.51.100.4"}, "203.0.113.7"),
+    ],
+)
+def test_behind_the_edge_it_is_the_callers_address_and_nobody_elses_word_is_taken(
+    panel: Panel, api: Api, headers: dict[str, str], address: str
+) -> None:
+    panel.settings = replace(panel.settings, edge_key_sha256=hash_of(KEY))
+    with gateway() as panel_api:
+        panel_api.answer(asking("POST", "/customers", panel.a_token("admin"), {"name": "One"}, **headers))
+
+    assert trail(api)[0]["source_ip"] == address
+
+
+def test_without_an_edge_nobody_is_believed_to_be_one(panel: Panel, api: Api) -> None:
+    headers = {"x_slipway_edge": "", "x_forwarded_for": "198.51.100.4"}
+    with gateway() as panel_api:
+        panel_api.answer(asking("POST", "/customers", panel.a_token("admin"), {"name": "One"}, **headers))
+
+    assert trail(api)[0]["source_ip"] == "203.0.113.7"
 
 
 def test_reads_and_unknown_callers_are_not_noted(api: Api) -> None:

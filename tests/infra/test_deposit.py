@@ -52,6 +52,18 @@ def test_a_bucket_of_our_own_remembers(deposit: Deposit) -> None:
     assert deposit.state() == {"resources": []}
 
 
+def test_the_edges_key_is_made_once_and_anew_where_it_was_deleted(deposit: Deposit, s3: Any) -> None:
+    assert deposit.edge_key() is None
+    key = deposit.make_edge_key()
+
+    assert len(key) >= 40
+    assert deposit.edge_key() == key
+
+    s3.delete_object(Bucket=STAGE.deposit, Key=f"edge/{STAGE.name}.key")
+    assert deposit.edge_key() is None
+    assert deposit.make_edge_key() != key
+
+
 def test_an_open_bucket_of_another_account_is_refused(deposit: Deposit, owner: Owner) -> None:
     owner.account = "210987654321"
 

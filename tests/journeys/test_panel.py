@@ -1,5 +1,6 @@
 """The rest of the panel on real hosts: releases, what somebody did by hand, orphans, customers, placement."""
 
+import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -120,3 +121,15 @@ def test_services_are_spread_by_what_was_promised_and_a_drained_host_takes_none(
 def _with_status(admin: Client, service_id: str, status: str) -> Any:
     service = admin.get(f"services/{service_id}")
     return service if service["status"] == status else None
+
+
+def test_the_audit_trail_tells_where_the_caller_was_whatever_that_one_claims(plane: Plane, admin: Client) -> None:
+    """Behind the edge, too: there everybody else connects from an address of the edge's."""
+    claims = ("X-Forwarded-For: 203.0.113.9", "X-Slipway-Edge: a guess")
+    headers = [word for claim in claims for word in ("--header", claim)]
+    headers += ["--header", f"Authorization: Bearer {admin.token}", "--header", "Content-Type: application/json"]
+    words = ("curl", "--fail", "--silent", "--noproxy", "*", "--interface", "127.0.0.9", *headers)
+    subprocess.run([*words, "--data", '{"name": "Elsewhere"}', f"{plane.api}/api/customers"], check=True)
+
+    (entry,) = [line for line in admin.get("audit", per_page=20)["data"] if line["path"] == "/api/customers"][:1]
+    assert entry["source_ip"] == "127.0.0.9"
