@@ -1,10 +1,11 @@
 """Finding a service a host with room for what it is promised, and holding a customer to its limits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.domain.errors import Conflict, NoRoom, NotFound, ValidationFailed
+from chalicelib.domain.errors import Conflict, NoRoom, NotFound, OverLimit, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Host
 from chalicelib.domain.placement import Amount, Candidate, Need, Overcommit, capacity_of, choose, too_small
 from chalicelib.domain.words import finding
@@ -81,6 +82,16 @@ def hold_to_limits(customer: Customer, more: Amount, services: int) -> None:
     ]
     if passed:
         raise ValidationFailed(passed[0]["message"], passed)
+
+
+@contextmanager
+def naming_the_limit(customer_id: str, more: Amount) -> Iterator[None]:
+    """Have a limit that was reached meanwhile told as one that was reached before."""
+    try:
+        yield
+    except OverLimit:
+        hold_to_limits(adapters().customers.get(customer_id), more, 0)
+        raise
 
 
 def refuse_below_use(customer: Customer, limits: CustomerLimits) -> None:

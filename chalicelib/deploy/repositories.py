@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.commands import kit
 from chalicelib.deploy import drafting
 from chalicelib.deploy.logins import closed_to, has_pulled, logins_for, will_pull
-from chalicelib.deploy.placing import hold_to_limits, hold_to_machine, room_for
+from chalicelib.deploy.placing import hold_to_limits, hold_to_machine, naming_the_limit, room_for
 from chalicelib.deploy.sizes import refuse_too_large
 from chalicelib.deploy.work import WAIT_SECONDS, Work
 from chalicelib.domain import compose, dockerfile, planning
@@ -316,10 +316,13 @@ def _store(work: Work, release: Release, made_of: Source, planned: Planned) -> N
     refuse_too_large(made_of)
     service = work.service
     promised = drafting.larger(service.promised, drafting.amount_of(release))
-    hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
+    more = promised.minus(service.promised)
+    hold_to_limits(adapters().customers.get(service.customer_id), more, 0)
     room = room_for(service.host_id, service.customer_id)
     sealed = drafting.sealed_source(made_of, service.id)
-    work.settled(adapters().services.settle(service, release, sealed, promised, room), release)
+    with naming_the_limit(service.customer_id, more):
+        settled = adapters().services.settle(service, release, sealed, promised, room)
+    work.settled(settled, release)
     before = work.job.plans if planned.because else ()
     work.job = adapters().jobs.change(work.job, plans=(*before, planned), **({"error": None} if before else {}))
 

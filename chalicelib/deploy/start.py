@@ -6,18 +6,15 @@ the reaper tells it again: an answer of 201 is a promise that is kept.
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.deploy import drafting
-from chalicelib.deploy.placing import hold_to_limits, room_for
+from chalicelib.deploy.placing import hold_to_limits, naming_the_limit, room_for
 from chalicelib.domain.errors import Conflict, NoRoom, OverLimit, Unavailable, ValidationFailed
 from chalicelib.domain.job import Job, Kind
 from chalicelib.domain.panel import Caller
-from chalicelib.domain.placement import Amount
 from chalicelib.domain.service import (
     Event,
     NetworkPlan,
@@ -116,7 +113,7 @@ def roll_back(service: Service, number: int | None, caller: Caller) -> Job:
     promised = drafting.larger(service.promised, drafting.amount_of(panel.services.release(service.id, wanted)))
     hold_to_limits(panel.customers.get(service.customer_id), promised.minus(service.promised), 0)
     job = _job(service, "rollback", caller, release=wanted)
-    with _naming_the_limit(service, promised):
+    with naming_the_limit(service.customer_id, promised.minus(service.promised)):
         panel.services.begin(
             service,
             job,
@@ -140,7 +137,7 @@ def _begin_release(
     service, number = drafted.service, drafted.service.last_release + 1
     promised = drafting.larger(service.promised, drafted.need)
     job = _job(service, kind, caller, release=number, **fields)
-    with _naming_the_limit(service, promised):
+    with naming_the_limit(service.customer_id, promised.minus(service.promised)):
         adapters().services.begin(
             service,
             job,
@@ -154,16 +151,6 @@ def _begin_release(
         )
     _tell(job)
     return job
-
-
-@contextmanager
-def _naming_the_limit(service: Service, promised: Amount) -> Iterator[None]:
-    """Have a limit that was reached meanwhile told as one that was reached before."""
-    try:
-        yield
-    except OverLimit:
-        hold_to_limits(adapters().customers.get(service.customer_id), promised.minus(service.promised), 0)
-        raise
 
 
 def remove(service: Service, caller: Caller) -> Job:

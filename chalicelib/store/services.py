@@ -373,7 +373,7 @@ class ServiceStore:
     def settle(self, service: Service, release: Release, sealed_source: bytes, promised: Amount, room: Room) -> Service:
         """What was found out of a release once its sources were there, with what it is promised more for it.
 
-        Raise `NoRoom` if its host, or what its customer may have, has no `room` for so much.
+        Raise `NoRoom` if its host, `OverLimit` if its customer's limits have no `room` for so much.
         """
         key, more = _release(service.id, release.number), promised.minus(service.promised)
         writes = [
@@ -392,8 +392,10 @@ class ServiceStore:
         try:
             self._table.transact(*writes)
         except Lost as error:
-            if {3, 4} & set(error.failed):
-                raise NoRoom("the host, or what the customer may have, has no room for what it needs") from error
+            if 3 in error.failed:  # noqa: PLR2004  # the places of the writes above
+                raise NoRoom("the host has no room for what it needs") from error
+            if 4 in error.failed:  # noqa: PLR2004  # as above
+                raise OverLimit("the customer's limits have no room for what it needs") from error
             raise Changed("the service was changed meanwhile") from error
         return changed
 

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
-from chalicelib.deploy import drafting, pushes, start, upkeep
+from chalicelib.deploy import drafting, pushes, repositories, start, upkeep
+from chalicelib.deploy.placing import room_for
 from chalicelib.domain import errors
 from chalicelib.domain.errors import SlipwayError
 from chalicelib.domain.git import Credentials, Repository
 from chalicelib.domain.job import Job
+from chalicelib.domain.panel import CustomerLimits
 from chalicelib.domain.push import Push
 from chalicelib.domain.service import Service
+from chalicelib.store.services import Room
 from tests.deploy.fakes import FakeHost, resolved, running
 from tests.deploy.test_steps import ADMIN, caught, step, walk
 from tests.emulator import Panel
@@ -313,6 +316,27 @@ def test_what_is_promised_grows_with_what_the_repository_needs(panel: Panel, sou
 
     assert panel.services.get(service.id).promised.memory_mb == 3 * 2048
     assert panel.promises.of([service.host_id])[service.host_id]["memory_mb"] == 3 * 2048
+
+
+def test_a_limit_that_is_reached_while_it_is_planned_is_named(
+    panel: Panel, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = {"image": "busybox:1", "mem_limit": "2g"}
+    sources.texts = {"compose.yaml": json.dumps({"services": {"web": web}})}
+    service, job = created(panel)
+    walk(job, "Source")
+
+    def lowered_meanwhile(host_id: str, customer_id: str) -> Room:
+        customer = panel.customers.get(customer_id)
+        panel.customers.change(customer, limits=CustomerLimits(memory_mb=1024))
+        return room_for(host_id, customer_id)
+
+    monkeypatch.setattr(repositories, "room_for", lowered_meanwhile)
+
+    with pytest.raises(errors.ValidationFailed, match="the customer may have 1024 MB of memory, has 512"):
+        walk(job, "Plan", "Plan")
+
+    assert panel.services.get(service.id).promised.memory_mb == 512
 
 
 def test_a_container_that_the_host_has_not_the_cores_for_fails_with_its_plan(panel: Panel, sources: Sources) -> None:
