@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +31,8 @@ SERVICES = ("apigatewaymanagementapi", "bedrock-runtime", "dynamodb", "kms", "la
 # The functions that hold SSH keys, and stand in a network where there is one.
 SPEAK_SSH = ("host_step", "host_call")
 _WHEELS = {"arm64": "aarch64", "x86_64": "x86_64"}
-_PRUNED = ("boto3", "s3transfer", "bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
+_NOT_SHIPPED = ("boto3", "chalice")
+_PRUNED = ("bin", "*.dist-info", "**/tests", "**/testing", "**/*.pyi", "**/__pycache__")
 # By which the agent that is put on hosts finds what goes into it, and its licence.
 _NEEDED = "websocket_client-*.dist-info"
 # What the functions themselves import of it; the rest is only sent to hosts, as source, and needs no bytecode.
@@ -166,7 +166,9 @@ def _vendor(folder: Path, architecture: str) -> None:
     shutil.rmtree(vendor, ignore_errors=True)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     machine = _WHEELS[architecture]
-    options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:", "--target", str(vendor)]
+    # Without dependencies: requirements.txt names them all.
+    options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--only-binary=:all:"]
+    options += ["--target", str(vendor)]
     tags = [f"--platform={tag}_{machine}" for tag in ("manylinux_2_26", "manylinux_2_17", "manylinux2014")]
     done = subprocess.run(  # noqa: S603  our own words
         [sys.executable, "-m", "pip", "install", *options, *tags, f"--python-version={version}", *requirements],
@@ -184,8 +186,7 @@ def _vendor(folder: Path, architecture: str) -> None:
 def _requirements(text: str) -> list[str]:
     """requirements.txt as the functions need it: of boto3 its botocore, of Chalice what Chalice itself adds."""
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    named = [line for line in lines if line and not line.startswith("chalice")]
-    return [re.sub(r"^boto3==", "botocore==", line) for line in named]
+    return [line for line in lines if line and line.partition("==")[0] not in _NOT_SHIPPED]
 
 
 def _prune(vendor: Path) -> None:
