@@ -10,6 +10,7 @@ from chalicelib.deploy import start
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import LIFECYCLE, REAPER_GRACE_SECONDS, Job, Kind
 from chalicelib.domain.panel import Caller
+from chalicelib.domain.reach import is_not_reached
 from chalicelib.domain.service import (
     Service,
 )
@@ -78,11 +79,15 @@ def enforce_suspensions() -> None:
     """Stop what runs for suspended customers, and start again what was stopped so when they return.
 
     Of a service that failed some may run still, and it was to run as a whole. Asked for when a customer changes, and
-    each minute for what was busy or unreachable then.
+    each minute for what was busy or unreachable then. A host that is known not to be reached is waited for, or each
+    minute were a failure in the timeline.
     """
     panel = adapters()
     suspended = {customer.id for customer in panel.customers.all() if customer.status == "suspended"}
+    away = {host.id for host in panel.hosts.all() if any(is_not_reached(one["check"]) for one in host.problems)}
     for row in panel.services.rows():
+        if row["host_id"] in away:
+            continue
         if row["customer_id"] in suspended and row["status"] in ("running", "failed"):
             _suspend(row["id"], "stop", "its customer was suspended", suspended=True)
         elif row["customer_id"] not in suspended and row["suspended"]:

@@ -5,6 +5,7 @@ from typing import Any
 from chalicelib.deploy import functions, start, upkeep
 from chalicelib.domain.panel import Customer
 from chalicelib.domain.service import Service
+from chalicelib.domain.words import now
 from tests.deploy.fakes import FakeHost, running
 from tests.deploy.test_steps import ADMIN, created, deployed
 from tests.emulator import Panel
@@ -64,6 +65,22 @@ def test_what_still_runs_of_a_failed_service_is_stopped_and_all_of_it_wanted_bac
     host.containers = [running(), running("worker")]
     assert carried_out(panel) == ["start"]
     assert panel.services.get(service.id).status == "running"
+
+
+def test_a_host_that_is_away_is_waited_for_and_not_tried_each_minute(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
+    away = {"check": "host_unreachable", "message": "no answer", "since": now()}
+    panel.hosts.change(panel.hosts.get(service.host_id), status="not_ready", problems=(away,))
+
+    upkeep.enforce_suspensions()
+    assert carried_out(panel) == []
+
+    panel.hosts.change(panel.hosts.get(service.host_id), status="ready", problems=())
+    upkeep.enforce_suspensions()
+    host.containers = [STOPPED]
+    assert carried_out(panel) == ["stop"]
+    assert panel.services.get(service.id).status == "stopped"
 
 
 def test_what_never_ran_is_not_stopped(panel: Panel, host: FakeHost) -> None:
