@@ -97,32 +97,7 @@ class Draft:
 
 def draft(wanted: NewService, caller: Caller) -> Draft:
     """The first release of a new service. Raise what refuses it; nothing is stored."""
-    expose = wanted.template.expose if wanted.template else None
-    check = wanted.template.healthcheck if wanted.template else None
-    created = now()
-    service = Service(
-        id=new_id("svc"),
-        name=wanted.name,
-        status="deploying",
-        customer_id=wanted.customer_id,
-        host_id="",
-        deploy_method=wanted.deploy_method,
-        template=wanted.template.id if wanted.template else None,
-        repository=wanted.repository,
-        compose=wanted.compose,
-        sealed_variables=b"",
-        secret_names=_secret_names(wanted.secret_names, wanted.variables),
-        limits=wanted.limits,
-        publishes_ports=caller.role == "admin",
-        expose_service=expose.service if expose else None,
-        expose_port=expose.port if expose else None,
-        health_check=HealthCheck(path=check.path, port=check.port or expose.port, timeout_seconds=check.timeout_seconds)
-        if check and expose
-        else None,
-        last_release=1,
-        created_at=created,
-        updated_at=created,
-    )
+    service = _as_wanted(wanted, caller)
     source = Source(
         compose=wanted.compose,
         variables=dict(wanted.variables),
@@ -147,17 +122,39 @@ def draft(wanted: NewService, caller: Caller) -> Draft:
     return _at(place, replace(drafted, wish=wanted.wish))
 
 
+def _as_wanted(wanted: NewService, caller: Caller) -> Service:
+    """The service as it would be, on no host yet."""
+    expose = wanted.template.expose if wanted.template else None
+    check = wanted.template.healthcheck if wanted.template else None
+    created = now()
+    return Service(
+        id=new_id("svc"),
+        name=wanted.name,
+        status="deploying",
+        customer_id=wanted.customer_id,
+        host_id="",
+        deploy_method=wanted.deploy_method,
+        template=wanted.template.id if wanted.template else None,
+        repository=wanted.repository,
+        compose=wanted.compose,
+        sealed_variables=b"",
+        secret_names=_secret_names(wanted.secret_names, wanted.variables),
+        limits=wanted.limits,
+        publishes_ports=caller.role == "admin",
+        expose_service=expose.service if expose else None,
+        expose_port=expose.port if expose else None,
+        health_check=HealthCheck(path=check.path, port=check.port or expose.port, timeout_seconds=check.timeout_seconds)
+        if check and expose
+        else None,
+        last_release=1,
+        created_at=created,
+        updated_at=created,
+    )
+
+
 def draft_change(service: Service, change: Change) -> Draft:
     """The release that a change would make. Raise what refuses it; nothing is stored."""
-    if change.compose is not None and service.template:
-        message = "its text comes from a template; change its variables, or deploy a service of your own text"
-        raise ValidationFailed(message, [finding("compose", "from-template", message)])
-    if (change.repository or change.credentials) and not service.repository:
-        message = "it is not deployed from a repository, so there is no git_ field to change"
-        raise ValidationFailed(message, [finding("git_branch", "no-repository", message)])
-    if change.compose is not None and service.repository:
-        message = "its text comes from its repository; change it there, or deploy a service of your own text"
-        raise ValidationFailed(message, [finding("compose", "from-repository", message)])
+    _refuse_what_is_not_its_own(service, change)
     name, stored, credentials = change.name or service.name, variables_of(service), credentials_of(service)
     variables = _changed_variables(service, stored, change.variables or {}, name)
     refusals = Refusals()
@@ -194,6 +191,19 @@ def draft_change(service: Service, change: Change) -> Draft:
         raise refusals.together()
     renamed = () if name == service.name else ("name",)
     return replace(drafted, changed=(*renamed, *_differences(present, source)))
+
+
+def _refuse_what_is_not_its_own(service: Service, change: Change) -> None:
+    """What a service is made of decides what of it can be changed."""
+    if change.compose is not None and service.template:
+        message = "its text comes from a template; change its variables, or deploy a service of your own text"
+        raise ValidationFailed(message, [finding("compose", "from-template", message)])
+    if (change.repository or change.credentials) and not service.repository:
+        message = "it is not deployed from a repository, so there is no git_ field to change"
+        raise ValidationFailed(message, [finding("git_branch", "no-repository", message)])
+    if change.compose is not None and service.repository:
+        message = "its text comes from its repository; change it there, or deploy a service of your own text"
+        raise ValidationFailed(message, [finding("compose", "from-repository", message)])
 
 
 def _differences(before: Source, after: Source) -> tuple[str, ...]:
