@@ -55,7 +55,7 @@ class Page:
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 
-    def until(self, script: str, seconds: float = 15) -> Any:
+    def until(self, script: str, seconds: float = 40) -> Any:
         """The expression, once it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(script)):

@@ -108,7 +108,7 @@ def _no_connection_outlives_the_tests() -> Iterator[None]:
     close_all()
 
 
-def eventually(condition: Any, seconds: float = 10) -> Any:
+def eventually(condition: Any, seconds: float = 40) -> Any:
     """The condition's first true value, asked often until the time is over."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

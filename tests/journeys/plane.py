@@ -177,7 +177,7 @@ class Client:
         assert (response.status_code, response.content) == (204, b""), response.text
         return response.headers["X-Job-Id"]
 
-    def ended(self, job_id: str, seconds: float = 60) -> Any:
+    def ended(self, job_id: str, seconds: float = 120) -> Any:
         """The job, once it is over."""
         deadline = time.monotonic() + seconds
         job = self.get(f"jobs/{job_id}")
@@ -186,12 +186,12 @@ class Client:
             job = self.get(f"jobs/{job_id}", wait=10)
         return job
 
-    def succeeded(self, job_id: str, seconds: float = 60) -> Any:
+    def succeeded(self, job_id: str, seconds: float = 120) -> Any:
         job = self.ended(job_id, seconds)
         assert job["status"] == "succeeded", job
         return job
 
-    def failed(self, job_id: str, seconds: float = 60) -> Any:
+    def failed(self, job_id: str, seconds: float = 120) -> Any:
         job = self.ended(job_id, seconds)
         assert job["status"] == "failed", job
         return job
@@ -205,7 +205,7 @@ class Client:
         return [(event["type"], event["status"], event["message"]) for event in events]
 
 
-def eventually(look: Callable[[], Value], what: str, seconds: float = 20) -> Value:
+def eventually(look: Callable[[], Value], what: str, seconds: float = 60) -> Value:
     """The first look that is true, until the time is over."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

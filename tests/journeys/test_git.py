@@ -139,8 +139,8 @@ def test_a_burst_of_pushes_is_one_deploy_of_the_newest(
         told = pushed(plane, hook, commit, f"delivery-{number}")
         assert (told.status_code, told.json()["deploys"]) == (202, True), told.text
 
-    eventually(lambda: host.visit(made["url"]).text == "5\n", "the newest commit answers", 40)
-    eventually(lambda: admin.get(f"services/{made['id']}")["status"] == "running", "the last job is over", 40)
+    eventually(lambda: host.visit(made["url"]).text == "5\n", "the newest commit answers", 120)
+    eventually(lambda: admin.get(f"services/{made['id']}")["status"] == "running", "the last job is over", 120)
     assert 2 <= len(admin.get(f"services/{made['id']}/releases")["data"]) <= 4
     assert pushed(plane, hook, "1" * 40, "delivery-5").json()["deploys"] is False
     assert pushed(plane, {**hook, "secret": "wrong"}, "1" * 40, "delivery-9").status_code == 401

@@ -222,7 +222,7 @@ def test_nothing_is_lost_or_repeated_while_connections_are_cut(
 def test_a_hundred_thousand_lines_survive_cuts_and_rotation(
     cut_stage: tuple[Plane, Client, DockerHost, Wire],
 ) -> None:
-    watcher = follow_through(cut_stage, 100_000, 100, 30_000, (1, 5), 8.0, 600, format="batch")
+    watcher = follow_through(cut_stage, 100_000, 100, 30_000, (1, 5), 8.0, 500, format="batch")
 
     assert watcher.connections > 5
     hold_to_account(watcher, 100_000)

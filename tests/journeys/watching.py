@@ -48,7 +48,7 @@ class Watcher:
     def system(self) -> list[Entry]:
         return [entry for entry in tuple(self.entries) if entry["stream"] == "system"]
 
-    def await_(self, look: Callable[["Watcher"], bool], what: str, seconds: float = 30) -> None:
+    def await_(self, look: Callable[["Watcher"], bool], what: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not look(self):
             assert time.monotonic() < deadline, (

@@ -108,7 +108,7 @@ def which(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Look until it is so."""
     deadline = time.monotonic() + seconds
     while not done():

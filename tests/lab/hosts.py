@@ -198,7 +198,7 @@ class LabHost:
         """Start the engine and wait until it answers."""
         self._tell("start dockerd")
         self._dockerd_killed = False
-        until(self._docker_answers, f"{self.name}'s engine answers", 30)
+        until(self._docker_answers, f"{self.name}'s engine answers", 90)
 
     def change_host_key(self) -> None:
         """Have its sshd show another key, as after a reinstallation; who is logged in is thrown out."""
@@ -253,7 +253,7 @@ class LabHost:
         self._send(json.dumps(self._plan(image)))
         self._heard("up")
         self._dockerd_killed = self._cut = False
-        until(lambda: self._docker_answers() and self._reachable(), f"{self.name} is up\n{self.logs()}", 30)
+        until(lambda: self._docker_answers() and self._reachable(), f"{self.name} is up\n{self.logs()}", 90)
 
     def mend(self) -> None:
         """Undo whatever a test did to it."""

@@ -132,7 +132,7 @@ class Control:
     def connected(self) -> int:
         return len(self._sockets)
 
-    def until(self, condition: Callable[[], Any], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {self.trouble[-3:]}"

@@ -187,7 +187,7 @@ def test_a_socket_that_is_cut_over_and_over_is_soon_there_again(on_host: AgentOn
     for _ in range(7):  # were each pause twice the one before, the last ones would be 16 and 30 s
         control.hang_up()
         control.until(lambda: not control.connected)
-        control.until(lambda: control.connected, 8)
+        control.until(lambda: control.connected, 12)
 
 
 def test_nothing_is_lost_or_repeated_over_cut_requests_and_sockets(
@@ -225,7 +225,7 @@ def test_nothing_is_lost_or_repeated_when_the_agent_is_killed(
     late = None
     dice = random.Random(4)
     kills = 0
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while count(early) < 20_000:
         assert time.monotonic() < deadline
         time.sleep(dice.uniform(0.5, 2))
@@ -251,7 +251,7 @@ def test_a_log_that_is_rotated_all_the_time_repeats_nothing(
     on_host.run(service, counting(12_000, pause="[ $((i % 40)) -eq 0 ] && usleep 20000;"), *rotated)
     on_host.begin()
     follower = control.follow(service, tail="all")
-    control.until(lambda: "11999" in follower.messages("stderr"), 40)
+    control.until(lambda: "11999" in follower.messages("stderr"), 120)
 
     for stream in ("stdout", "stderr"):
         got = list(numbers(follower, stream))
@@ -291,7 +291,7 @@ def test_a_flood_that_outruns_everybody_is_accounted_for(on_host: AgentOnHost, c
     on_host.begin()
     follower = control.follow(service, tail="all")
     on_host.run(service, f"sleep 1; seq 1 {lines}; sleep 2; echo {lines + 1}; sleep 600", *rotated)
-    control.until(lambda: follower.got and follower.got[-1]["message"] == str(lines + 1), 120)
+    control.until(lambda: follower.got and follower.got[-1]["message"] == str(lines + 1), 240)
 
     before, owned = 0, False
     for entry in follower.got:
@@ -327,7 +327,7 @@ def test_a_partition_loses_nothing(on_host: AgentOnHost, control: Control, servi
     time.sleep(6)
     on_host.host.heal()
 
-    control.until(lambda: count(follower) == 20_000, 60)
+    control.until(lambda: count(follower) == 20_000, 180)
     check_all(follower, 20_000)
 
 
