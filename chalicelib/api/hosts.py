@@ -1,6 +1,7 @@
 """/hosts: the Docker hosts that services run on."""
 
 import base64
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,14 +15,16 @@ from chalicelib.api.pages import Paged
 from chalicelib.api.versions import etag
 from chalicelib.deploy.placing import capacity_view
 from chalicelib.deploy.upkeep import forget_removals
-from chalicelib.domain.errors import Conflict, ValidationFailed
+from chalicelib.domain.errors import Conflict, SlipwayError, ValidationFailed
 from chalicelib.domain.panel import Agent, Host
+from chalicelib.domain.reach import is_anothers, is_away
 from chalicelib.domain.words import DnsLabel, finding, new_id, now
 from chalicelib.live import following
 from chalicelib.store.hosts import taken
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
+log = logging.getLogger("slipway.hosts")
 
 _SHOWN = Says(views.Host, ("ETag",))
 
@@ -220,6 +223,8 @@ def rotate_key(request: Request, host_id: str) -> Answer:
     """
     host = adapters().hosts.get(host_id)
     request.must_match(host.version)
+    if is_anothers(host):
+        raise Conflict("it is a host of another installation of Slipway, which may enter it by the same key")
     wanted = request.body(RotateKey) if request.raw_body else RotateKey()
     seen = host.version if request.if_match else None
     adapters().host_calls.ask("rotate_key", host_id=host_id, private_key=wanted.private_key, seen=seen)
@@ -287,9 +292,20 @@ def delete_host(request: Request, host_id: str) -> Answer:
         message = "services are still being removed from it; ?give_up_removals=true forgets what it holds of them"
         raise Conflict(message, {"service_ids": leaving})
     forget_removals(host_id)
+    _leave(host)
     adapters().hosts.remove(host)
     _end_agent(host_id)
     return Answer(None, 204)
+
+
+def _leave(host: Host) -> None:
+    """Have the agent and the edge go, if the host is there: one that is lost is forgotten all the same."""
+    if host.machine is None or is_away(host):
+        return
+    try:
+        adapters().host_calls.ask("leave_host", host_id=host.id)
+    except SlipwayError as error:
+        log.warning("host %s is forgotten with agent and edge still on it: %s", host.name, error.message)
 
 
 @routes.on("DELETE", "/hosts/{host_id}/agent", role="admin", answers={204: Says(None)})

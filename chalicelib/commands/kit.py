@@ -109,12 +109,23 @@ def edge(
     return _verb("edge", installation=installation, pool=pool, **asked)
 
 
+def leave(*, installation: str) -> Command:
+    return _verb("leave", installation=installation)
+
+
 def preflight(
-    service: str, *, ports: Sequence[Port], min_disk_mb: int, pool: str, networks: int, images: Sequence[str] = ()
+    service: str,
+    *,
+    installation: str,
+    ports: Sequence[Port],
+    min_disk_mb: int,
+    pool: str,
+    networks: int,
+    images: Sequence[str] = (),
 ) -> Command:
     """`images` are looked for, not fetched: those that the host does not have are in the answer."""
     needs = {"ports": list(ports), "min_disk_mb": min_disk_mb, "pool": pool, "networks": networks}
-    return _verb("preflight", service=service, images=list(images), **needs)
+    return _verb("preflight", service=service, installation=installation, images=list(images), **needs)
 
 
 def compose_text(document: Mapping[str, Any]) -> str:
@@ -222,9 +233,16 @@ def cancel(name: str, *, tail_lines: int = 50) -> Command:
 
 
 def observe(
-    services: Sequence[str], *, window_ms: int = 0, storage: bool = False, probe: Mapping[str, Probe] | None = None
+    services: Sequence[str],
+    *,
+    window_ms: int = 0,
+    storage: bool = False,
+    probe: Mapping[str, Probe] | None = None,
+    installation: str | None = None,
 ) -> Command:
-    return _verb("observe", services=list(services), window_ms=window_ms, storage=storage, probe=dict(probe or {}))
+    """With an `installation`, whether the host's edge runs and is its own is answered too."""
+    wanted = {"window_ms": window_ms, "storage": storage, "probe": dict(probe or {}), "installation": installation}
+    return _verb("observe", services=list(services), **wanted)
 
 
 def lifecycle(

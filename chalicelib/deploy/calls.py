@@ -26,7 +26,7 @@ from chalicelib.domain.observing import (
     unreachable,
 )
 from chalicelib.domain.panel import Host, machine_of
-from chalicelib.domain.reach import problem_since
+from chalicelib.domain.reach import EDGE, OTHER_INSTALLATION, is_the_hosts, problem_since
 from chalicelib.domain.service import Event, Observation, Release, Service, Status
 from chalicelib.domain.words import now, parse_time
 from chalicelib.wiring import adapters
@@ -64,7 +64,9 @@ def lifecycle(job_id: str) -> dict[str, Any]:
             message = work.redactor.clean(error.message)
             ended = start.ended_job(job, "failed", message, {"code": error.code, "message": message, "details": None})
             event = work.event("lifecycle", "failed", f"{job.kind.capitalize()} failed: {message}{_because(job)}")
-            adapters().services.finish(service, ended, (event,))
+            # Until the host itself is well, the next minute tries again what a customer's return began.
+            suspended = service.suspended and (job.kind == "stop" or is_the_hosts(error.code))
+            adapters().services.finish(service, ended, (event,), suspended=suspended)
             raise
         status = status_seen(seen["containers"], expected)
         if job.kind != "stop" and all_done(seen["containers"], expected):
@@ -81,7 +83,9 @@ def lifecycle(job_id: str) -> dict[str, Any]:
         adapters().services.observe(service.host_id, {service.id: observation(seen, moment, before, expected)})
         events = [work.event("lifecycle", "warning", lost(made_volumes))] if made_volumes else []
         events.append(work.event("lifecycle", status, message))
-        adapters().services.finish(service, start.ended_job(job, "succeeded", message), tuple(events), status=status)
+        ended = start.ended_job(job, "succeeded", message)
+        suspended = service.suspended and job.kind == "stop"
+        adapters().services.finish(service, ended, tuple(events), status=status, suspended=suspended)
         return {"status": status, "message": message}
 
 
@@ -104,8 +108,8 @@ def seen_on(
 ) -> tuple[dict[str, tuple[Status, str]], dict[str, Any] | None]:
     """Measure and keep what was seen; by id the status that the containers amount to, and which of them are missing.
 
-    Of those not `at_rest` a job may be taking away what the release left, so nothing is missed. Beside it why the host
-    could not be asked: `{check, message}`.
+    Of those not `at_rest` a job may be taking away what the release left, so nothing is missed. Beside it what is the
+    matter with the host, which may not have been asked at all: `{check, message}`.
     """
     problem = None
     services = list(adapters().services.find_many(service_ids).values())
@@ -117,6 +121,7 @@ def seen_on(
         answer = remote.kit(
             kit.observe(
                 [service.id for service in services],
+                installation=adapters().installation.id(),
                 window_ms=_CPU_WINDOW_MS,
                 storage=any(_storage_is_old(before.get(service.id)) for service in services),
                 probe={
@@ -133,6 +138,8 @@ def seen_on(
             for service in services
         }
     else:
+        if not answer["edge_serves"]:  # a check puts it right, or says why not
+            problem = _problem(EDGE, "its edge does not run, or is another installation's")
         seen = answer["services"]
         expected = {service.id: _expected(at_rest.get(service.id), releases.get(service.id)) for service in services}
         statuses = {
@@ -205,6 +212,8 @@ def check_host(host_id: str) -> dict[str, Any]:
     except SlipwayError as error:
         return _checked(host, [problem_since(host, error.code, error.message, now())], host.facts)
     problems = list(facts.pop("problems"))
+    if any(problem["check"] == OTHER_INSTALLATION for problem in problems):
+        return _checked(host, problems, {}, machine=None)  # what it has is the other's to promise
     machine = machine_of(facts)
     if machine not in (None, host.machine):
         # Before anything is put there: another agent in the place of its own would silence the host that it is.
@@ -224,6 +233,17 @@ def check_host(host_id: str) -> dict[str, Any]:
     return _checked(host, problems, facts)
 
 
+def leave_host(host_id: str) -> dict[str, Any]:
+    """Take what we put on a host away, but for the kit. Raise `Conflict` where another machine answers in its place."""
+    host = adapters().hosts.get(host_id)
+    remote = adapters().connected(host)
+    settings, installation = adapters().settings, adapters().installation.id()
+    asked = kit.check(installation=installation, pool=settings.network_pool, min_disk_mb=settings.min_disk_mb)
+    if machine_of(remote.kit(asked, timeout=10)) != host.machine:
+        raise Conflict(f"{host.name} is no longer the machine that it was when it was checked")
+    return dict(remote.kit(kit.leave(installation=installation), timeout=20))
+
+
 def look_after_agent(host_id: str) -> dict[str, Any]:
     """See to it that the agent of this host runs: it was not heard of for a while."""
     host = adapters().hosts.get(host_id)
@@ -237,6 +257,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "prepare_host": prepare_host,
     "scan_host": scan_host,
     "check_host": check_host,
+    "leave_host": leave_host,
     "rotate_key": rotate_key,
     "ensure_agent": look_after_agent,
 }

@@ -13,7 +13,7 @@ from chalicelib.commands import kit
 from chalicelib.deploy.calls import check_host, seen_on
 from chalicelib.domain.errors import Changed, Conflict
 from chalicelib.domain.panel import Host
-from chalicelib.domain.reach import is_not_reached, may_be_over, problem_since, with_problem
+from chalicelib.domain.reach import EDGE, is_not_reached, may_be_over, problem_since, with_problem
 from chalicelib.domain.reconciling import corrected
 from chalicelib.domain.service import Event, Service, Status
 from chalicelib.domain.words import new_id, now
@@ -76,12 +76,12 @@ def _held_against(host_id: str, service_ids: list[str]) -> tuple[list[str], dict
 
 
 def _judge(host: Host, problem: dict[str, Any] | None) -> None:
-    if problem is None:
-        if may_be_over(host):
-            check_host(host.id)
-    elif is_not_reached(problem["check"]):
+    if problem and is_not_reached(problem["check"]):
         _mark(host, problem)
-    elif host.status == "ready":  # it lets us in, and does not answer as it should: what it lacks its check finds
+        return
+    amiss = problem is not None and host.status == "ready"
+    is_back = (problem is None or problem["check"] == EDGE) and may_be_over(host)
+    if amiss or is_back:  # it lets us in: what it lacks its check finds, and puts the edge there
         check_host(host.id)
 
 

@@ -76,6 +76,7 @@ def preflight(work: Work) -> str:
     answer = work.ask(
         kit.preflight(
             work.service.id,
+            installation=adapters().installation.id(),
             ports=[kit.Port(ip=port.ip, port=port.port, protocol=port.protocol) for port in release.published],
             min_disk_mb=settings.min_disk_mb,
             pool=settings.network_pool,
@@ -202,6 +203,7 @@ def record(work: Work) -> str:
             }
         ),
         status="running",
+        suspended=False,
         promised=drafting.amount_of(release),
         release=release.number,
         deployed_at=moment,

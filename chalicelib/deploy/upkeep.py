@@ -10,7 +10,7 @@ from chalicelib.deploy import start
 from chalicelib.domain.errors import Conflict, LeaseLost, NotFound
 from chalicelib.domain.job import LIFECYCLE, REAPER_GRACE_SECONDS, Job, Kind
 from chalicelib.domain.panel import Caller
-from chalicelib.domain.reach import is_not_reached
+from chalicelib.domain.reach import is_away
 from chalicelib.domain.service import (
     Service,
 )
@@ -79,27 +79,27 @@ def enforce_suspensions() -> None:
     """Stop what runs for suspended customers, and start again what was stopped so when they return.
 
     Of a service that failed some may run still, and it was to run as a whole. Asked for when a customer changes, and
-    each minute for what was busy or unreachable then. A host that is known not to be reached is waited for, or each
-    minute were a failure in the timeline.
+    each minute for what was busy or unreachable then. A host that is known to be away is waited for, or each minute
+    were a failure in the timeline. What was stopped so is remembered until it was started, or would not start itself.
     """
     panel = adapters()
     suspended = {customer.id for customer in panel.customers.all() if customer.status == "suspended"}
-    away = {host.id for host in panel.hosts.all() if any(is_not_reached(one["check"]) for one in host.problems)}
+    away = {host.id for host in panel.hosts.all() if is_away(host)}
     for row in panel.services.rows():
         if row["host_id"] in away:
             continue
         if row["customer_id"] in suspended and row["status"] in ("running", "failed"):
-            _suspend(row["id"], "stop", "its customer was suspended", suspended=True)
+            _suspend(row["id"], "stop", "its customer was suspended")
         elif row["customer_id"] not in suspended and row["suspended"]:
-            _suspend(row["id"], "start", "its customer is active again", suspended=False)
+            _suspend(row["id"], "start", "its customer is active again")
 
 
-def _suspend(service_id: str, kind: Kind, because: str, *, suspended: bool) -> None:
+def _suspend(service_id: str, kind: Kind, because: str) -> None:
     try:
         service = adapters().services.get(service_id)
         if not service.release:  # its first deploy failed, and what it had started was stopped then
             return
-        job = start.begin_lifecycle(service, kind, _SLIPWAY, suspended=suspended, because=because)
+        job = start.begin_lifecycle(service, kind, _SLIPWAY, suspended=True, because=because)
     except (Conflict, NotFound) as error:  # busy, or gone: the next minute looks again
         log.info("no %s of service %s yet: %s", kind, service_id, error.message)
         return

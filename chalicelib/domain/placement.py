@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.domain.panel import Host
+from chalicelib.domain.reach import is_anothers
 from chalicelib.domain.words import Noun
 
 
@@ -109,7 +110,7 @@ def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host
     if host_id and host.id != host_id:
         return "was not asked for"
     if capacity is None:
-        return "was never found in order: check it with POST /api/hosts/{id}/check"
+        return _unknown(host)
     # One that was asked for is tried, ready or not: the job then says what is the matter with it.
     if host.status != "ready" and not host_id:
         return _unready(host)
@@ -132,6 +133,12 @@ def _against(candidate: Candidate, need: Need, selector: Mapping[str, str], host
             f"has not enough cpu: {total.cpu_millis / 1000:g} cores would be promised of {capacity.cpu_millis / 1000:g}"
         )
     return None
+
+
+def _unknown(host: Host) -> str:
+    if is_anothers(host):
+        return "is a host of another installation of Slipway"
+    return "was never found in order: check it with POST /api/hosts/{id}/check"
 
 
 def _unready(host: Host) -> str:

@@ -11,11 +11,28 @@ from chalicelib.domain.panel import Host
 _NOT_REACHED = frozenset({"host_unreachable", "host_refused", "host_key_mismatch"})
 _PASSES = _NOT_REACHED | {"host_timeout"}
 
+OTHER_INSTALLATION, EDGE = "other_installation", "edge"
+
 Problem = dict[str, Any]
 
 
 def is_not_reached(code: str) -> bool:
     return code in _NOT_REACHED
+
+
+def is_away(host: Host) -> bool:
+    """Whether nothing can be done on the host now, as far as is known."""
+    return any(problem["check"] in {*_PASSES, "docker", OTHER_INSTALLATION} for problem in host.problems)
+
+
+def is_anothers(host: Host) -> bool:
+    """Whether it was found to be another installation's host."""
+    return any(problem["check"] == OTHER_INSTALLATION for problem in host.problems)
+
+
+def is_the_hosts(code: str) -> bool:
+    """Whether an error is of the host, not of what it was asked to do."""
+    return code in _PASSES or code == "host_not_ready"
 
 
 def problem_since(host: Host, code: str, message: str, at: str) -> Problem:

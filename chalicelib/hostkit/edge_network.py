@@ -22,6 +22,12 @@ def installation() -> str | None:
     return installation_of(engine.found(f"/containers/{CONTAINER}/json"))
 
 
+def serves(ours: str) -> bool:
+    """Whether the edge is there, runs, and is ours."""
+    edge = engine.found(f"/containers/{CONTAINER}/json")
+    return edge is not None and bool(edge["State"]["Running"]) and installation_of(edge) == ours
+
+
 def installation_of(edge: dict[str, Any] | None) -> str | None:
     return edge["Config"]["Labels"].get(INSTALLATION) if edge else None
 
@@ -32,8 +38,8 @@ def belongs_to_another(other: str | None, ours: str) -> str | None:
     if other in (None, ours):
         return None
     return (
-        f"this machine is a host of another installation of Slipway ({other}). Delete it there first; "
-        f"then, or if that installation is gone, `docker rm --force {CONTAINER}` on it, and check it again"
+        f"this machine is a host of another installation of Slipway ({other}). Delete it there, or "
+        f"if that installation is gone, `docker rm --force {CONTAINER}` on it, and check it again"
     )
 
 

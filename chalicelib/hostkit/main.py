@@ -19,6 +19,7 @@ from .serve import serve
 VERBS = {
     "check": ("check", "check"),
     "edge": ("edge", "edge"),
+    "leave": ("leave", "leave"),
     "preflight": ("preflight", "preflight"),
     "upload": ("upload", "upload"),
     "start": ("jobs", "start"),

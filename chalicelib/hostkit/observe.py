@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
-from . import clock, engine, places, plain_http
+from . import clock, edge_network, engine, places, plain_http
 from .measure import measured
 from .together import together
 
@@ -16,7 +16,10 @@ GOOD = (200, 400)  # as a deploy judges a health check
 
 
 def observe(request: dict[str, Any]) -> dict[str, Any]:
-    """Each service asked for, with its containers; an unknown one has none."""
+    """Each service asked for, with its containers; an unknown one has none.
+
+    With an `installation`, whether the edge runs and is that one's.
+    """
     services = [places.service_id(service) for service in request["services"]]
     sizes, probes = bool(request.get("storage")), request.get("probe") or {}
     listed = _listed(services)
@@ -34,7 +37,8 @@ def observe(request: dict[str, Any]) -> dict[str, Any]:
         }
         for name in services
     }
-    return {"at": clock.now(), "services": answer}
+    ours = request.get("installation")
+    return {"at": clock.now(), "services": answer, "edge_serves": edge_network.serves(ours) if ours else None}
 
 
 def _service(detail: dict[str, Any]) -> str:

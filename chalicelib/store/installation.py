@@ -16,12 +16,11 @@ class InstallationStore:
     def id(self) -> str:
         """`ins_…`, made when it is first asked for."""
         if not self._known:
-            item = self._table.get(_KEY)
-            self._known = item["id"] if item else self.begin(new_id("ins"))
+            self._known = (self._table.get(_KEY) or self._begun())["id"]
         return self._known
 
-    def begin(self, installation: str) -> str:
-        """Be this one, unless the table says already which it is of; which it is."""
-        with suppress(Lost):
-            self._table.write(put(_KEY, {"id": installation}, "attribute_not_exists(pk)"))
-        return str((self._table.get(_KEY) or {})["id"])
+    def _begun(self) -> dict[str, str]:
+        item = {"id": new_id("ins")}
+        with suppress(Lost):  # another process was first
+            self._table.write(put(_KEY, item, "attribute_not_exists(pk)"))
+        return self._table.get(_KEY) or item

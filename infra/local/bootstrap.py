@@ -4,9 +4,6 @@ Each is made once and found again at the next start. Only the first token cannot
 it is put straight into the table, and its text is kept beside the state, readable by its owner alone.
 """
 
-import hmac
-import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +58,6 @@ def warm_up() -> None:
 
 def run(api: str, machine: Machine | None, token_file: Path) -> Ready:
     """Make or find them; no host and no demo without machine. Raise `BootstrapError` with the API's own words."""
-    adapters().installation.begin(_installation())
     token = _admin_token(token_file)
     panel = _Panel(api, token)
     customer = panel.find("customers", CUSTOMER) or panel.post("customers", {"name": CUSTOMER})
@@ -71,17 +67,6 @@ def run(api: str, machine: Machine | None, token_file: Path) -> Ready:
     _demo(panel, machine.demo_image)
     problems = () if host["status"] == "ready" else tuple(problem["message"] for problem in host["problems"])
     return Ready(token, host["id"], customer["id"], problems)
-
-
-def _installation() -> str:
-    """The same for all that one user runs here: the machine's Docker outlives a state folder that is thrown away."""
-    try:
-        machine = Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        machine = ""
-    # machine-id(5): it is told to nobody as it is
-    seed = hmac.new((machine or socket.gethostname()).encode(), f"slipway {os.getuid()}".encode(), "sha256")
-    return f"ins_{seed.hexdigest()[:16]}"
 
 
 def _admin_token(file: Path) -> str:

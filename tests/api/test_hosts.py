@@ -255,3 +255,27 @@ def test_a_host_that_is_not_reached_says_since_when_and_its_agent_is_not_connect
 
 def _no_answer(*_: Any, **__: Any) -> None:
     raise Unavailable("nobody answers")
+
+
+def test_a_host_that_is_forgotten_is_left_first(panel: Panel, api: Api) -> None:
+    machine, away = "E1 on m", {"check": "host_unreachable", "message": "no answer"}
+    never_checked, sound, lost, broken = (panel.a_host(name) for name in ("never", "sound", "lost", "broken"))
+    panel.hosts.change(sound, machine=machine)
+    panel.hosts.change(lost, machine="E2 on m", status="not_ready", problems=(away,))
+    panel.hosts.change(broken, machine="E3 on m")
+    panel.host_calls.answers["leave_host"] = lambda host_id: {}
+
+    assert [api.delete(f"/hosts/{one.id}").status for one in (never_checked, sound, lost)] == [204, 204, 204]
+    assert panel.host_calls.told == [("leave_host", {"host_id": sound.id})]
+
+    panel.host_calls.answers["leave_host"] = HostUnreachable("no answer")
+    assert api.delete(f"/hosts/{broken.id}").status == 204
+    assert api.get(f"/hosts/{broken.id}").status == 404
+
+
+def test_the_key_of_a_host_that_is_anothers_is_not_rotated(panel: Panel, api: Api) -> None:
+    one = panel.a_host()
+    panel.hosts.change(one, status="not_ready", problems=({"check": "other_installation", "message": "theirs"},))
+
+    assert api.post(f"/hosts/{one.id}/rotate_key").error["code"] == "conflict"
+    assert panel.host_calls.told == []

@@ -15,12 +15,18 @@ def program() -> str:
 
 def test_a_verb_is_four_words_a_program_and_its_name_and_the_request_is_on_stdin() -> None:
     command = kit.preflight(
-        SERVICE, ports=[{"ip": "", "port": 8080, "protocol": "tcp"}], min_disk_mb=512, pool="10.201.0.0/16", networks=1
+        SERVICE,
+        installation="ins_a",
+        ports=[{"ip": "", "port": 8080, "protocol": "tcp"}],
+        min_disk_mb=512,
+        pool="10.201.0.0/16",
+        networks=1,
     )
 
     assert command.argv == ("python3", "-I", "-S", "-c", program(), "preflight")
     assert json.loads(command.stdin) == {
         "service": SERVICE,
+        "installation": "ins_a",
         "ports": [{"ip": "", "port": 8080, "protocol": "tcp"}],
         "min_disk_mb": 512,
         "pool": "10.201.0.0/16",

@@ -103,7 +103,7 @@ class FakeHost:
             }
             for service_id in services
         }
-        return shown[request["service"]] if verb == "lifecycle" else {"at": "", "services": shown}
+        return shown[request["service"]] if verb == "lifecycle" else {"at": "", "services": shown, "edge_serves": True}
 
 
 class Counted:

@@ -96,3 +96,18 @@ def test_machines_made_of_one_image_are_told_apart_by_their_host_names(panel: Pa
         host.answers |= {"check": {"problems": [], "engine_id": "E1", "hostname": hostname}, "edge": {}}
 
         assert calls.check_host(each.id) == {"status": "ready"}
+
+
+def test_a_host_is_left_only_where_it_is_the_machine_that_was_checked(panel: Panel, host: FakeHost) -> None:
+    one = panel.a_host()
+    host.answers |= {"check": {"problems": [], "engine_id": "E1", "hostname": "m"}, "edge": {}, "leave": {}}
+    calls.check_host(one.id)
+
+    calls.leave_host(one.id)
+    assert host.asked[-1] == ("leave", {"installation": panel.installation.id()})
+
+    host.asked.clear()
+    host.answers["check"] = {"problems": [], "engine_id": "E2", "hostname": "m"}
+    with pytest.raises(Conflict, match="no longer the machine"):
+        calls.leave_host(one.id)
+    assert host.verbs() == ["check"]

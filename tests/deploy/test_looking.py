@@ -8,6 +8,7 @@ from chalicelib.deploy import calls, drafting, reconcile, upkeep
 from chalicelib.deploy.placing import Wish
 from chalicelib.domain.errors import Conflict, HostKeyMismatch, HostNotReady, HostTimeout, HostUnreachable
 from chalicelib.domain.panel import Host
+from chalicelib.domain.reach import OTHER_INSTALLATION
 from tests.deploy.fakes import FakeHost
 from tests.deploy.test_placing import wanted
 from tests.deploy.test_steps import ADMIN, deployed
@@ -115,3 +116,32 @@ def test_a_look_at_a_new_host_leaves_it_to_its_check(panel: Panel, host: FakeHos
     host.answers["observe"] = HostUnreachable("no answer")
 
     assert look(panel, one) == new
+
+
+def test_an_edge_that_is_gone_is_put_there_again(panel: Panel, host: FakeHost, one: Host) -> None:
+    host.answers["observe"] = {"at": "", "services": {}, "edge_serves": False}
+
+    assert found(look(panel, one)) == ("ready", [])
+    assert host.verbs() == ["observe", "check", "edge"]
+
+
+def test_a_host_that_became_anothers_takes_nothing(panel: Panel, host: FakeHost, one: Host) -> None:
+    theirs = {"check": OTHER_INSTALLATION, "message": "a host of another installation"}
+    host.answers |= {
+        "observe": {"at": "", "services": {}, "edge_serves": False},
+        "check": {**SOUND, "problems": [theirs]},
+    }
+
+    assert found(look(panel, one)) == ("not_ready", [OTHER_INSTALLATION])
+    assert "edge" not in host.verbs()
+    with pytest.raises(Conflict, match="one is a host of another installation"):
+        drafting.draft(wanted(panel, "blog", panel.a_customer().id, Wish(host_id=one.id)), ADMIN)
+
+
+def test_a_host_that_is_back_before_its_edge_is_ready_with_it(panel: Panel, host: FakeHost, one: Host) -> None:
+    host.answers["observe"] = HostUnreachable("no answer")
+    look(panel, one)
+    host.answers["observe"] = {"at": "", "services": {}, "edge_serves": False}
+
+    assert found(look(panel, one)) == ("ready", [])
+    assert "edge" in host.verbs()

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from chalicelib.deploy import functions, start, upkeep
+from chalicelib.domain.errors import CommandFailed, HostNotReady, HostUnreachable, SlipwayError
 from chalicelib.domain.panel import Customer
 from chalicelib.domain.service import Service
 from chalicelib.domain.words import now
@@ -67,10 +70,63 @@ def test_what_still_runs_of_a_failed_service_is_stopped_and_all_of_it_wanted_bac
     assert panel.services.get(service.id).status == "running"
 
 
-def test_a_host_that_is_away_is_waited_for_and_not_tried_each_minute(panel: Panel, host: FakeHost) -> None:
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [
+        (HostUnreachable("no answer"), True),
+        (HostNotReady("Docker does not answer"), True),
+        (CommandFailed("no"), False),
+    ],
+)
+def test_a_start_that_fails_for_its_host_is_tried_again_when_the_customer_is_back(
+    panel: Panel, host: FakeHost, failure: SlipwayError, again: bool
+) -> None:
+    service = deployed(panel)
+    customer = suspended(panel, host, service, [STOPPED])
+    panel.customers.change(customer, status="active")
+    host.answers["lifecycle"] = failure
+    upkeep.enforce_suspensions()
+    assert carried_out(panel) == ["start"]
+    assert panel.services.get(service.id).status == "stopped"
+
+    del host.answers["lifecycle"]
+    host.containers = [running()]
+    upkeep.enforce_suspensions()
+    assert carried_out(panel) == (["start"] if again else [])
+    assert panel.services.get(service.id).status == ("running" if again else "stopped")
+    upkeep.enforce_suspensions()
+    assert carried_out(panel) == []
+
+
+def test_a_start_that_was_cut_off_is_tried_again(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    customer = suspended(panel, host, service, [STOPPED])
+    panel.customers.change(customer, status="active")
+    upkeep.enforce_suspensions()
+    ((_, told),) = panel.host_calls.told
+    panel.host_calls.told.clear()
+    upkeep.end_for(panel.jobs.get(told["job_id"]), "deadline_passed", "ended")
+
+    upkeep.enforce_suspensions()
+    host.containers = [running()]
+    assert carried_out(panel) == ["start"]
+    assert panel.services.get(service.id).status == "running"
+
+
+def test_who_stops_it_meanwhile_has_it_stopped(panel: Panel, host: FakeHost) -> None:
+    service = deployed(panel)
+    customer = suspended(panel, host, service, [STOPPED])
+    panel.customers.change(customer, status="active")
+    start.begin_lifecycle(panel.services.get(service.id), "stop", ADMIN)
+
+    assert not panel.services.get(service.id).suspended
+
+
+@pytest.mark.parametrize("check", ["host_unreachable", "host_timeout", "docker"])
+def test_a_host_that_is_away_is_waited_for_and_not_tried_each_minute(panel: Panel, host: FakeHost, check: str) -> None:
     service = deployed(panel)
     panel.customers.change(panel.customers.get(service.customer_id), status="suspended")
-    away = {"check": "host_unreachable", "message": "no answer", "since": now()}
+    away = {"check": check, "message": "no answer", "since": now()}
     panel.hosts.change(panel.hosts.get(service.host_id), status="not_ready", problems=(away,))
 
     upkeep.enforce_suspensions()

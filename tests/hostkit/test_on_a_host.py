@@ -57,7 +57,7 @@ def test_each_missing_thing_is_a_problem_not_an_error(lab_host: LabHost, remote:
 def test_a_full_disk_is_a_problem_before_anything_is_touched(lab_host: LabHost, service: Deployed) -> None:
     lab_host.fill(leave_mb=40)
 
-    asked = kit.preflight(service.id, ports=[], min_disk_mb=512, pool=POOL, networks=1)
+    asked = kit.preflight(service.id, installation=INSTALLATION, ports=[], min_disk_mb=512, pool=POOL, networks=1)
     answer = service.remote.kit(asked, 20)
 
     assert [problem["check"] for problem in answer["problems"]] == ["disk"]
@@ -79,8 +79,12 @@ def test_taken_ports_are_found_and_the_services_own_are_not(lab_host: LabHost, s
     service.deploy(service.document(ports=["8099:8000"]))
     ports = [kit.Port(ip="", port=number, protocol="tcp") for number in (22, 8099, EDGE_PORT, 8100)]
 
-    own = service.remote.kit(kit.preflight(service.id, ports=ports, min_disk_mb=1, pool=POOL, networks=1), 20)
-    other = service.remote.kit(kit.preflight(new_id("svc"), ports=ports, min_disk_mb=1, pool=POOL, networks=1), 20)
+    own = service.remote.kit(
+        kit.preflight(service.id, installation=INSTALLATION, ports=ports, min_disk_mb=1, pool=POOL, networks=1), 20
+    )
+    other = service.remote.kit(
+        kit.preflight(new_id("svc"), installation=INSTALLATION, ports=ports, min_disk_mb=1, pool=POOL, networks=1), 20
+    )
 
     assert [problem["message"] for problem in own["problems"]] == [
         "host port 22/tcp is already taken by a program on the host",
@@ -93,7 +97,9 @@ def test_taken_ports_are_found_and_the_services_own_are_not(lab_host: LabHost, s
 
 
 def test_a_pool_without_room_is_a_problem(service: Deployed) -> None:
-    asked = kit.preflight(service.id, ports=[], min_disk_mb=1, pool="10.202.0.0/28", networks=2)
+    asked = kit.preflight(
+        service.id, installation=INSTALLATION, ports=[], min_disk_mb=1, pool="10.202.0.0/28", networks=2
+    )
 
     assert [problem["check"] for problem in service.remote.kit(asked, 20)["problems"]] == ["pool"]
 
@@ -583,8 +589,15 @@ def test_a_host_of_another_installation_is_let_alone_until_that_one_is_gone(
     with pytest.raises(HostNotReady, match=INSTALLATION):
         remote.kit(taking, 60)
 
-    assert problem["check"] == "other_installation"
+    asked = kit.preflight(new_id("svc"), installation="ins_another", ports=[], min_disk_mb=1, pool=POOL, networks=1)
+    (why,) = remote.kit(asked, 20)["problems"]
+    with pytest.raises(HostNotReady, match=INSTALLATION):
+        remote.kit(kit.leave(installation="ins_another"), 20)
+
+    assert problem["check"] == why["check"] == "other_installation"
     assert INSTALLATION in problem["message"]
+    assert serving(remote, INSTALLATION)
+    assert not serving(remote, "ins_another")
     assert lab_host.docker("inspect", "--format", "{{.Id}}", "slipway-edge") == edge
     assert remote.kit(kit.inventory(), 20)["installation"] == INSTALLATION
 
@@ -593,7 +606,28 @@ def test_a_host_of_another_installation_is_let_alone_until_that_one_is_gone(
     assert remote.kit(checking, 20)["problems"] == []
     assert remote.kit(taking, 60)["created"]
     assert remote.kit(kit.inventory(), 20)["installation"] == "ins_another"
-    lab_host.docker("rm", "--force", "slipway-edge")
+
+    assert remote.kit(kit.leave(installation="ins_another"), 20) == {}
+    assert remote.kit(kit.leave(installation="ins_another"), 20) == {}  # again: nothing is there any more
+    assert lab_host.docker("ps", "--all", "--quiet", "--filter", "label=slipway.edge") == ""
+    assert lab_host.docker("network", "ls", "--quiet", "--filter", "label=slipway.edge") == ""
+    kept = lab_host.exec("ls", f"/home/{lab_host.user}/.slipway").split()
+    assert "edge" not in kept
+    assert "agent" not in kept
+
+
+def test_an_edge_that_was_stopped_does_not_serve(remote: RemoteHost, lab_host: LabHost) -> None:
+    assert serving(remote, INSTALLATION)
+    lab_host.docker("stop", "--time", "1", "slipway-edge")
+
+    assert not serving(remote, INSTALLATION)
+    edge = kit.edge(installation=INSTALLATION, image="slipway/caddy:local", http_port=EDGE_PORT, pool=POOL)
+    assert remote.kit(edge, 60) == {"state": "running", "created": False}
+    assert serving(remote, INSTALLATION)
+
+
+def serving(remote: RemoteHost, installation: str) -> bool:
+    return bool(remote.kit(kit.observe([], installation=installation), 20)["edge_serves"])
 
 
 def test_a_missing_edge_image_is_named(remote: RemoteHost) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.local import images
 from tests.journeys.conftest import DockerHost, Stage, clean_up, register
 from tests.journeys.plane import SETTINGS, Client, Plane
 from tests.lab import bases
@@ -50,7 +51,7 @@ def git(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServe
 
 @pytest.fixture(scope="module", params=["openai", "bedrock"])
 def with_a_model(
-    stage: Stage, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Answering]:
     script = Script()
     with StandIn(script) as server:
@@ -63,12 +64,13 @@ def with_a_model(
         }
         with Plane(tmp_path_factory.mktemp("plane"), {**SETTINGS, **model}) as plane:
             caller = plane.client()
-            lab_host = stage.hosts[0].lab
-            lab_host.load(*bases.ALL)
-            known = register(caller, lab_host, "east")
-            caller.post(f"hosts/{known['id']}/check")
+            (lab_host,) = lab.hosts("model")
+            lab_host.load(images.BUSYBOX, images.EDGE, *bases.ALL)
+            known = register(caller, lab_host, "model")
+            assert caller.post(f"hosts/{known['id']}/check")["status"] == "ready"
             host = DockerHost(known["id"], lab_host)
             yield Answering(request.param, script, plane, caller, host)
+            caller.ask("DELETE", f"hosts/{known['id']}")  # the next control plane's, from here on
 
 
 @pytest.fixture

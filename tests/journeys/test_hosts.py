@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+import requests
 
-from infra.local import sshd
+from infra.local import images, sshd
 from tests.journeys.canaries import shown_by
 from tests.journeys.conftest import DockerHost, register
 from tests.journeys.plane import Client, Plane, eventually
@@ -191,3 +192,36 @@ def _unknown(admin: Client, service_id: str) -> Any:
 def _checked(admin: Client, host_id: str) -> Any:
     host = admin.get(f"hosts/{host_id}")
     return host if host["status"] != "new" else None
+
+
+def test_an_edge_that_somebody_removed_is_back_within_a_minute(admin: Client, host: DockerHost) -> None:
+    service_id = admin.deploy("routed", DEMO, host_id=host.id)
+    url = admin.get(f"services/{service_id}")["url"]
+    host.lab.docker("rm", "--force", "slipway-edge")
+
+    eventually(lambda: _answers(host, url), "the service answers at its URL again", 120)
+
+    assert admin.get(f"hosts/{host.id}")["status"] == "ready"
+
+
+def test_a_host_that_is_forgotten_keeps_nothing_but_the_kit(admin: Client, lab: Lab) -> None:
+    (lab_host,) = lab.hosts("strange")
+    lab_host.load(images.BUSYBOX, images.EDGE)
+    known = register(admin, lab_host, "parting")
+    assert admin.post(f"hosts/{known['id']}/check")["status"] == "ready"
+    assert lab_host.docker("ps", "--quiet", "--filter", "name=slipway-edge") != ""
+
+    assert admin.ask("DELETE", f"hosts/{known['id']}").status_code == 204
+
+    assert lab_host.docker("ps", "--all", "--quiet") == ""
+    assert lab_host.docker("network", "ls", "--quiet", "--filter", "label=slipway.edge") == ""
+    kept = lab_host.exec("ls", f"/home/{lab_host.user}/.slipway").split()
+    assert [name for name in kept if not name.startswith("kit-")] in ([], ["services"])
+    assert "agent.pyz" not in lab_host.exec("ps", "-e", "-o", "args")
+
+
+def _answers(host: DockerHost, url: str) -> bool:
+    try:
+        return host.visit(url).ok
+    except requests.ConnectionError:
+        return False
