@@ -17,15 +17,13 @@ from chalicelib.deploy.upkeep import enforce_suspensions
 from chalicelib.domain.errors import Changed, Conflict, NotFound, ValidationFailed
 from chalicelib.domain.panel import Customer, CustomerLimits, Token, new_token
 from chalicelib.domain.service import LEAST_CPU
-from chalicelib.domain.words import Time, Title, finding, new_id, now, parse_time, timestamp
+from chalicelib.domain.words import Email, Time, Title, finding, new_id, now, parse_time, timestamp
 from chalicelib.live import following
 from chalicelib.wiring import adapters
 
 routes = Routes(__name__)
 
 _ATTEMPTS = 10  # of a change that others come before
-
-Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 
 
 def _holds_a_container(cpu: float) -> float:

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from chalicelib.api.http import Request, WireIn, validated
 from chalicelib.domain.errors import UpgradeRequired
@@ -24,6 +24,20 @@ def tail_of(value: Any) -> Any:
     return int(value)
 
 
+def is_read(info: ValidationInfo) -> bool:
+    """Whether what is asked for is an answer, not a stream: for parameters declared after `follow`.
+
+    A `follow` that is neither true nor false is told by itself.
+    """
+    return info.data.get("follow") is False
+
+
+def for_following(value: Any, info: ValidationInfo) -> Any:
+    if is_read(info):
+        raise ValueError("goes with follow=true")
+    return value
+
+
 class Follow(WireIn):
     """From where on to follow, and how entries are sent. One of `cursor`, `since` and `tail`, or the last 100 lines."""
 
@@ -37,11 +51,12 @@ class Follow(WireIn):
     def _number_or_all(cls, value: Any) -> Any:
         return tail_of(value)
 
-    @model_validator(mode="after")
-    def _one_start(self) -> "Follow":
-        if len([start for start in (self.tail, self.since, self.cursor) if start is not None]) > 1:
+    @field_validator("since", "cursor")
+    @classmethod
+    def _one_start(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and any(info.data.get(start) is not None for start in ("tail", "since")):
             raise ValueError("give one of cursor, since and tail")
-        return self
+        return value
 
     def start(self) -> dict[str, Any]:
         if self.cursor is not None:

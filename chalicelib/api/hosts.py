@@ -1,6 +1,7 @@
 """/hosts: the Docker hosts that services run on."""
 
 import base64
+import ipaddress
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,7 +29,25 @@ log = logging.getLogger("slipway.hosts")
 
 _SHOWN = Says(views.Host, ("ETag",))
 
-Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253)]
+
+def _is_no_bad_ipv4(text: str) -> str:
+    """Digits and dots that are no IPv4 address are no name either, yet resolvers read them as an address.
+
+    Some take a number with a leading zero for an octal one: which machine is meant would depend on who looks it up.
+    """
+    if set(text) <= set("0123456789."):
+        try:
+            ipaddress.IPv4Address(text)
+        except ipaddress.AddressValueError:
+            raise ValueError("must be an IPv4 address such as 10.0.0.1, four numbers without leading zeros") from None
+    return text
+
+
+Address = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9:]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$", max_length=253),
+    AfterValidator(_is_no_bad_ipv4),
+]
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 _HOST_KEY_PATTERN = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+={0,2}( .*)?$"
 

@@ -3,11 +3,11 @@
 import time
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from chalicelib.api import views
 from chalicelib.api.auth import must_see
-from chalicelib.api.follow import Cursor, upgrade
+from chalicelib.api.follow import Cursor, for_following, upgrade
 from chalicelib.api.http import Answer, Request, Routes, TrueOrFalse, WireIn
 from chalicelib.domain.errors import Conflict, Unavailable, UpgradeRequired
 from chalicelib.domain.job import Job, Planned
@@ -51,16 +51,12 @@ def cancel_job(request: Request, job_id: str) -> Answer:
 class ReadJobLogs(WireIn):
     """All but `follow` is for following."""
 
-    follow: TrueOrFalse = False
+    follow: TrueOrFalse = False  # first: by it the others are judged
     tail: str | None = None
     cursor: str | None = Cursor
     format: Literal["entry", "batch"] | None = None
 
-    @model_validator(mode="after")
-    def _goes_together(self) -> "ReadJobLogs":
-        if not self.follow and (self.tail, self.cursor, self.format) != (None, None, None):
-            raise ValueError("tail, cursor and format go with follow=true")
-        return self
+    _for_following = field_validator("tail", "cursor", "format")(for_following)
 
 
 @routes.on(

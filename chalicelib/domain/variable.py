@@ -29,7 +29,8 @@ OWN_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "domain": (),
 }
 _CHARSETS = {"alnum": string.ascii_letters + string.digits, "hex": "0123456789abcdef"}
-_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+# A number has one text: what reads the compose text may take 05 for an octal number, or +3 for a word.
+_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)
 _DOMAIN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII | re.IGNORECASE
 )
@@ -81,7 +82,7 @@ def _string(variable: Variable, value: str) -> Problem | None:
 
 def _integer(variable: Variable, value: str) -> Problem | None:
     if not _INTEGER.fullmatch(value):
-        return "wrong-type", f"{variable.name} must be a whole number"
+        return "wrong-type", f"{variable.name} must be a whole number of at most 18 digits, without + and leading zeros"
     if variable.min is not None and int(value) < variable.min:
         return "too-small", f"{variable.name} must be at least {variable.min}"
     if variable.max is not None and int(value) > variable.max:

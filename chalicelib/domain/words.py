@@ -67,16 +67,21 @@ _DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 # A DNS label (RFC 1123): a service's name is the first label of its URL.
 DnsLabel = Annotated[str, StringConstraints(pattern=_DNS_LABEL, max_length=63)]
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
-# No controls (C0, C1), no line or paragraph separators, no bidirectional embeddings, overrides and isolates.
-_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+# Controls (C0, C1), line and paragraph separators, bidirectional embeddings, overrides and isolates.
+_NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_ONE_LINE = rf"^[^{_NOT_SHOWN}]*$"
+_EMAIL = rf"^[^@\s{_NOT_SHOWN}]+@[^@\s{_NOT_SHOWN}]+$"
 # What is said of a text that does not fit a pattern, in place of the pattern.
 MEANINGS = {
     _DNS_LABEL: "must be a DNS label: lowercase letters, digits and -, at most 63, with a letter or digit at both ends",
     NO_CONTROLS: "must have no control characters, such as a newline at its end",
     _ONE_LINE: "must be one line, without control characters and those that turn the direction of what is shown",
+    _EMAIL: "must be an email address such as ada@example.com, without spaces, control characters and those that turn "
+    "the direction of what is shown",
 }
 # What is shown to people in lists and logs.
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=_EMAIL)]
 
 
 def finding(path: str, rule: str, message: str) -> dict[str, Any]:

@@ -20,7 +20,10 @@ def lifecycle(request: dict[str, Any]) -> dict[str, Any]:
     path = places.compose_file(service, request["release"])
     text = places.read(path)
     if text is None:
-        raise Refused("CommandFailed", f"release {request['release']} of {service} is not on this host")
+        message = (
+            f"release {request['release']} of {service} is not on this host; redeploy it: that puts its files there"
+        )
+        raise Refused("CommandFailed", message)
     with fenced(service, request["fence"]):
         grace = request.get("timeout_s")
         project = json.loads(text)

@@ -89,6 +89,32 @@ def test_customers_show_what_they_have_beside_what_they_may(api: Api, panel: Pan
     assert [customer["usage"] for customer in api.get("/customers").body["data"]] == [has, without["usage"]]
 
 
+@pytest.mark.parametrize(
+    "email",
+    ["a@b\0", "a\0@b", "a@b\n", "a@b\x1b", "a\x7f@b", "a@b\x85", "a\u202e@b", "a@b\u2066", "a b@c", "a@b@c", "@"],
+)
+def test_an_email_that_would_not_be_shown_as_it_is_written_is_refused(api: Api, panel: Panel, email: str) -> None:
+    path = limited(panel)
+    before = api.get("/customers").body
+
+    replies = [api.post("/customers", {"name": "Acme", "email": email}), api.patch(path, {"email": email})]
+
+    for reply in replies:
+        assert (reply.status, [detail["path"] for detail in reply.error["details"]]) == (422, ["email"])
+        assert "must be an email address" in reply.error["message"]
+    assert api.get("/customers").body == before
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@example.com", "o'hara+bills@mail.example.org", "łukasz@przykład.pl", "root@localhost"]
+)
+def test_an_email_is_of_any_language(api: Api, panel: Panel, email: str) -> None:
+    path = limited(panel)
+
+    assert api.post("/customers", {"name": "Acme", "email": email}).body["email"] == email
+    assert api.patch(path, {"email": email}).body["email"] == email
+
+
 @pytest.mark.parametrize("name", ["Ac\0me", "Ac\nme", "Ac\u202eme"])
 def test_a_name_that_would_not_be_shown_as_it_is_written_is_refused(api: Api, panel: Panel, name: str) -> None:
     path = limited(panel)

@@ -219,16 +219,75 @@ def test_where_what_was_kept_cannot_be_read_the_hosts_lines_are_the_answer_and_i
     assert "note" not in api.get(f"/services/{service_id}/logs?tail=1").body  # nothing of it was missing
 
 
-@pytest.mark.parametrize("query", ["cursor=c1", "format=batch", "tail=5", "follow=false&format=entry"])
+@pytest.mark.parametrize(
+    ("query", "paths"),
+    [
+        ("cursor=c1", ["cursor"]), ("format=batch", ["format"]), ("tail=5", ["tail"]),
+        ("follow=false&format=entry", ["format"]), ("tail=5&cursor=c1&format=entry", ["tail", "cursor", "format"]),
+    ],
+)  # fmt: skip
 def test_what_is_for_following_a_job_is_refused_where_it_is_read(
-    api: Api, panel: Panel, service_id: str, query: str
+    api: Api, panel: Panel, service_id: str, query: str, paths: list[str]
 ) -> None:
     job = panel.workflow.started[0]
 
     reply = api.get(f"/jobs/{job.id}/logs?{query}")
 
     assert (reply.status, reply.error["code"]) == (422, "validation_failed")
+    assert [detail["path"] for detail in reply.error["details"]] == paths
     assert "follow=true" in reply.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "paths"),
+    [
+        ("tail=5001", ["tail"]), ("tail=all", ["tail"]), ("follow=false&tail=all", ["tail"]), ("cursor=c1", ["cursor"]),
+        ("format=batch", ["format"]), ("tail=all&cursor=c1&format=entry", ["tail", "cursor", "format"]),
+    ],
+)  # fmt: skip
+def test_what_is_for_following_a_service_is_named_where_it_is_read(
+    api: Api, panel: Panel, service_id: str, query: str, paths: list[str]
+) -> None:
+    before = list(panel.host_calls.told)
+
+    reply = api.get(f"/services/{service_id}/logs?{query}")
+
+    assert (reply.status, [detail["path"] for detail in reply.error["details"]]) == (422, paths)
+    assert all("follow=true" in detail["message"] for detail in reply.error["details"])
+    assert panel.host_calls.told == before
+
+
+@pytest.mark.usefixtures("settings")
+def test_as_many_lines_as_an_answer_takes_are_read_and_more_are_followed(
+    api: Api, panel: Panel, service_id: str
+) -> None:
+    panel.host_calls.answers["logs"] = {"entries": [LINE], "truncated": False, "containers": []}
+
+    assert api.get(f"/services/{service_id}/logs?tail=5000").status == 200
+    assert api.get(follow_path(service_id, "&tail=5001")).status == 426
+
+
+@pytest.mark.parametrize("more", ["tail=all", "cursor=c1", "format=batch"])
+def test_a_follow_that_is_neither_is_all_that_is_told(api: Api, panel: Panel, service_id: str, more: str) -> None:
+    job = panel.workflow.started[0]
+
+    for path in (f"/services/{service_id}/logs", f"/jobs/{job.id}/logs"):
+        reply = api.get(f"{path}?{more}&follow=maybe")
+        assert [detail["path"] for detail in reply.error["details"]] == ["follow"]
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("tail=5&since=2026-01-01T00:00:00Z", "since"), ("cursor=c1&tail=5", "cursor"),
+        ("since=2026-01-01T00:00:00Z&cursor=c1", "cursor"),
+    ],
+)  # fmt: skip
+def test_a_second_start_of_a_stream_is_named(api: Api, service_id: str, query: str, path: str) -> None:
+    reply = api.get(follow_path(service_id, f"&{query}"))
+
+    assert (reply.status, [detail["path"] for detail in reply.error["details"]]) == (422, [path])
+    assert "give one of cursor, since and tail" in reply.error["message"]
 
 
 def test_lines_of_a_replaced_container_come_before_those_of_its_successor(

@@ -9,7 +9,7 @@ from chalicelib.domain.errors import Changed, HostRefused, HostUnreachable, Unav
 from chalicelib.domain.panel import SILENT_SECONDS, NextKey, RetiredKey
 from chalicelib.domain.words import now, timestamp
 from tests.api.conftest import Api
-from tests.api.test_panel import KEY
+from tests.api.test_panel import HOST, KEY
 from tests.api.test_services import deployed
 from tests.emulator import Panel
 
@@ -125,6 +125,26 @@ def test_a_change_that_is_none_or_cannot_be_is_a_422(api: Api, panel: Panel, pat
 
     assert api.patch(path, change).status == 422
     assert api.get(path).body == before
+
+
+@pytest.mark.parametrize(
+    "address", ["010.77.0.12", "10.77.0.012", "10.77.0", "10.77.0.256", "10..0.12", "1", "167772161"]
+)
+def test_digits_and_dots_are_an_ipv4_address_or_refused(api: Api, panel: Panel, path: str, address: str) -> None:
+    before = api.get("/hosts").body
+
+    replies = [api.post("/hosts", {**HOST, "host_key": KEY, "address": address}), api.patch(path, {"address": address})]
+
+    for reply in replies:
+        assert (reply.status, [detail["path"] for detail in reply.error["details"]]) == (422, ["address"])
+        assert "must be an IPv4 address" in reply.error["message"]
+    assert api.get("/hosts").body == before
+    assert not panel.host_calls.told
+
+
+@pytest.mark.parametrize("address", ["10.77.0.12", "0.0.0.10", "10-77.example.com", "010a", "fd00::12", "::1"])
+def test_a_host_is_at_an_address_or_a_name(api: Api, path: str, address: str) -> None:
+    assert api.patch(path, {"address": address}).body["address"] == address
 
 
 @pytest.mark.parametrize("junk", ["junk", "", " ", "ssh-ed25519", "ssh-ed25519 ö"])

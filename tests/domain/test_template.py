@@ -56,6 +56,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 PORT = Variable(name="V", type="integer", min=1024, max=65535)
+ANY = Variable(name="V", type="integer")
 SIZE = Variable(name="V", type="enum", options=("small", "large"))
 HOST = Variable(name="V", type="domain")
 USER = Variable(name="V", pattern="[a-z]{1,8}")
@@ -67,6 +68,11 @@ USER = Variable(name="V", pattern="[a-z]{1,8}")
         (PORT, "1024", None), (PORT, "65535", None), (PORT, "80", "too-small"), (PORT, "65536", "too-large"),
         (PORT, "8o", "wrong-type"), (PORT, "1e4", "wrong-type"), (PORT, "٣٠٠٠", "wrong-type"),
         (PORT, "1" * 30, "wrong-type"), (PORT, "2000\n", "wrong-type"),
+        (PORT, "+3000", "wrong-type"), (PORT, "03000", "wrong-type"),
+        (ANY, "0", None), (ANY, "3", None), (ANY, "-1", None), (ANY, "9" * 18, None), (ANY, "-" + "9" * 18, None),
+        (ANY, "+3", "wrong-type"), (ANY, "05", "wrong-type"), (ANY, "-05", "wrong-type"), (ANY, "00", "wrong-type"),
+        (ANY, "-0", "wrong-type"), (ANY, "", "wrong-type"), (ANY, "-", "wrong-type"), (ANY, " 3", "wrong-type"),
+        (ANY, "9" * 19, "wrong-type"), (ANY, "1_000", "wrong-type"),
         (SIZE, "small", None), (SIZE, "Small", "not-an-option"),
         (HOST, "app.example.com", None), (HOST, "a.xn--p1ai", None), (HOST, "localhost", "wrong-type"),
         (HOST, "https://app.example.com", "wrong-type"), (HOST, "app.example.com:80", "wrong-type"),
@@ -82,6 +88,15 @@ def test_a_type_takes_what_it_says_and_names_what_it_does_not(variable: Variable
 
     assert (problem and problem[0]) == rule
     assert problem is None or "V must" in problem[1]
+
+
+def test_a_number_that_is_refused_is_told_how_it_is_written() -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        BLOG.values({"EMAIL": "a@example.com", "PORT": "+3"}, HERE)
+
+    (problem,) = caught.value.details
+    assert (problem["path"], problem["rule"]) == ("variables.PORT", "wrong-type")
+    assert "without + and leading zeros" in problem["message"]
 
 
 def test_a_refused_secret_is_not_in_the_message() -> None:

@@ -418,6 +418,20 @@ def test_start_brings_back_containers_somebody_removed(lab_host: LabHost, servic
     assert seen["containers"][0]["state"] == "running"
 
 
+def test_what_a_start_misses_of_the_files_the_next_deploy_puts_there(lab_host: LabHost, service: Deployed) -> None:
+    service.deploy()
+    lab_host.docker("rm", "--force", *names(lab_host, "container", service.id))
+    lab_host.exec("rm", "-r", f"/home/{lab_host.user}/.slipway/services/{service.id}")
+
+    with pytest.raises(CommandFailed, match=f"release 1 of {service.id} is not on this host; redeploy it"):
+        service.remote.kit(kit.lifecycle(service.id, service.fence, "start", release=1), 40)
+    service.deploy(release=2)
+    lab_host.docker("rm", "--force", *names(lab_host, "container", service.id))
+    seen = service.remote.kit(kit.lifecycle(service.id, service.fence, "start", release=2), 40)
+
+    assert seen["containers"][0]["state"] == "running"
+
+
 def test_volumes_that_somebody_removed_are_named_where_they_are_made_anew(lab_host: LabHost, service: Deployed) -> None:
     document = service.document(volumes=["data:/data", "kept:/kept"])
     document["volumes"] = {key: {"labels": {"slipway.service": service.id}} for key in ("data", "kept")}

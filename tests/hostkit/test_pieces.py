@@ -366,6 +366,18 @@ def test_a_start_makes_anew_what_is_missing_of_several_containers_too(
     assert lifecycle._incomplete(SERVICE, project) is incomplete
 
 
+@pytest.mark.parametrize("action", ["start", "stop", "restart"])
+def test_what_to_do_is_said_where_the_files_of_a_release_are_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, action: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Refused, match=f"release 3 of {SERVICE} is not on this host; redeploy it") as caught:
+        lifecycle.lifecycle({"service": SERVICE, "release": 3, "fence": 1, "action": action})
+
+    assert caught.value.error == "CommandFailed"
+
+
 @pytest.mark.parametrize(
     ("running", "restarting", "up_s"), [(True, False, 90.0), (False, False, None), (True, True, None)]
 )

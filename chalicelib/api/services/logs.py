@@ -3,11 +3,11 @@
 import logging
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from chalicelib.api import views
 from chalicelib.api.contract import ASKS_HOST
-from chalicelib.api.follow import Cursor, tail_of, upgrade
+from chalicelib.api.follow import Cursor, for_following, is_read, tail_of, upgrade
 from chalicelib.api.http import Request, Routes, TrueOrFalse, WireIn
 from chalicelib.api.services.access import service_of
 from chalicelib.domain.errors import SlipwayError, Unavailable, UpgradeRequired
@@ -24,9 +24,9 @@ _MOST = 5000
 class ReadLogs(WireIn):
     """`cursor`, `format` and `tail=all` are for following."""
 
+    follow: TrueOrFalse = False  # first: by it the others are judged
     tail: int | Literal["all"] = Field(100)
     since: Time | None = None
-    follow: TrueOrFalse = False
     cursor: str | None = Cursor
     format: Literal["entry", "batch"] | None = None
 
@@ -35,14 +35,14 @@ class ReadLogs(WireIn):
     def _number_or_all(cls, value: Any) -> Any:
         return tail_of(value)
 
-    @model_validator(mode="after")
-    def _goes_together(self) -> "ReadLogs":
-        if not self.follow:
-            if self.tail == "all" or self.tail > _MOST:
-                raise ValueError(f"tail is at most {_MOST} lines, but with follow=true")
-            if self.cursor is not None or self.format is not None:
-                raise ValueError("cursor and format go with follow=true")
-        return self
+    @field_validator("tail")
+    @classmethod
+    def _fits_an_answer(cls, tail: int | Literal["all"], info: ValidationInfo) -> int | Literal["all"]:
+        if is_read(info) and (tail == "all" or tail > _MOST):
+            raise ValueError(f"is at most {_MOST} lines, but with follow=true")
+        return tail
+
+    _for_following = field_validator("cursor", "format")(for_following)
 
 
 @routes.on(

@@ -10,7 +10,7 @@ from typing import Any
 from .backlog import Backlogs
 from .bell import Bell
 from .followers import Followers
-from .lanes import Lane, Pauses
+from .lanes import LONGEST_REVOKED_S, OK, REVOKED_PAUSE_S, UNAUTHORIZED, Lane, Pauses
 from .packing import Batch
 from .post import Config, Connection, Unanswered
 from .state import State
@@ -19,7 +19,6 @@ from .turn import Turn
 from .upgrade import Upgrade, become
 
 STATE = "/api/agent/state"
-OK = 200
 LIVE, CATCHUP, TELEMETRY = "live", "catchup", "telemetry"
 
 _log = logging.getLogger("agent")
@@ -70,25 +69,31 @@ class Agent:
 
     def _compare(self) -> None:
         """Whether our state is as new as what the control plane remembers of us."""
-        pauses, connection = Pauses(), self._connect()
-        while True:
-            try:
-                answer = connection.get(STATE)
-                lanes = answer.json().get("lanes") if answer.status == OK else None
-            except Unanswered as trouble:
-                _log.info("no answer: %s", trouble)
-                lanes = None
-            if lanes is not None:
-                break
-            time.sleep(pauses.next())
-            connection = self._connect()
-        connection.close()
-        for name, lane in lanes.items():
+        for name, lane in self._remembered().items():
             known = self._state.acknowledged.get(name, 0) + (1 if self._state.left_over(name) else 0)
             if lane and lane.get("boot") == self._state.boot and lane["sequence"] > known:
                 _log.warning("the state is older than what the control plane has of lane %s; beginning anew", name)
                 self._state.begin_anew()
                 break
+
+    def _remembered(self) -> dict[str, Any]:
+        """What the control plane remembers of our lanes, however long it takes to hear it."""
+        pauses, revoked = Pauses(), Pauses(REVOKED_PAUSE_S, LONGEST_REVOKED_S)
+        while True:
+            connection, pause = self._connect(), pauses  # `check` may have put another token there
+            try:
+                answer = connection.get(STATE)
+                lanes: dict[str, Any] | None = answer.json().get("lanes") if answer.status == OK else None
+                if lanes is not None:
+                    return lanes
+                _log.info("state: %d %r", answer.status, answer.body[:200])
+                if answer.status == UNAUTHORIZED:
+                    pause = revoked
+            except Unanswered as trouble:
+                _log.info("no answer: %s", trouble)
+            finally:
+                connection.close()
+            time.sleep(pause.next())
 
     def _pack_live(self) -> tuple[list[Any], dict[str, Any]]:
         pause = self._began + self._pace_s - time.monotonic()
