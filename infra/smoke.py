@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.domain.panel import hash_of
 from infra.deploy import apis, release, stages
 from infra.deploy.deposit import Deposit
 from infra.deploy.errors import DeployError
@@ -47,7 +48,8 @@ class Smoke:
     def __init__(self, stage: Stage, clients: Any, expected: Expected) -> None:
         self._stage, self._clients, self._token = stage, clients, expected.token
         self._processor = expected.architecture or release.processor(stage.name)
-        self._edge = Stacks(clients("cloudformation")).outputs(f"{stage.prefix}-edge").get("Host", "")
+        self._made_edge = Stacks(clients("cloudformation")).outputs(f"{stage.prefix}-edge")
+        self._edge = self._made_edge.get("Host", "")
         self._api = (expected.url or self._address()).rstrip("/")
 
     def checks(self) -> Iterator[tuple[str, Callable[[], Outcome]]]:
@@ -63,6 +65,7 @@ class Smoke:
         yield "the alarms are there and none is on", self.alarms
         if self._edge:
             yield "the edge adds the security headers", self.headers
+            yield "CloudFront shows the key by which functions know it", self.edge_key
             yield "an upgrade elsewhere is refused at the edge", self.refused_upgrade
         if apis.socket_apis(self._stage, self._clients):
             yield "the WebSocket API has its stage", self.sockets_stage
@@ -168,6 +171,15 @@ class Smoke:
         wanted = {"strict-transport-security", "x-content-type-options", "content-security-policy"}
         missing = wanted - {name.lower() for name in self._get("/api/health").headers}
         return not missing, f"missing: {', '.join(sorted(missing)) or 'none'}"
+
+    def edge_key(self) -> Outcome:
+        """Else the audit trail names CloudFront's addresses, or whatever a caller says."""
+        known = self._function("api_handler")["Environment"]["Variables"].get("SLIPWAY_EDGE_KEY_SHA256")
+        client, distribution = self._clients("cloudfront"), self._made_edge["Distribution"]
+        origins = client.get_distribution_config(Id=distribution)["DistributionConfig"]["Origins"]["Items"]
+        (rest,) = [each for each in origins if each["Id"] == "rest"]
+        shown = [each["HeaderValue"] for each in rest.get("CustomHeaders", {}).get("Items", [])]
+        return [hash_of(key) for key in shown] == [known], f"shown: {len(shown)}, known: {'one' if known else 'none'}"
 
     def refused_upgrade(self) -> Outcome:
         status = _upgrade(f"{self._api}/api/services/a/b/logs")

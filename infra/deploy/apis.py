@@ -17,11 +17,15 @@ REST, SOCKETS = "rest_api", "websocket_api"
 
 
 def adopted(stage: Stage, state: dict[str, Any] | None, clients: Any) -> tuple[dict[str, Any] | None, list[str]]:
-    """The state with what it lacked, and a line for each API that it now knows. `DeployError` if there are two."""
+    """The state with what it lacked, and a line for each API that it now knows, or is none of its own.
+
+    Raise `DeployError` if there are two, and the state knows neither.
+    """
     known = {each["name"]: each for each in (state or {}).get("resources", [])}
     lines = []
     for kind, found in ((REST, rest_apis(stage, clients)), (SOCKETS, socket_apis(stage, clients))):
-        if known.get(kind, {}).get(f"{kind}_id") in found:
+        if (ours := known.get(kind, {}).get(f"{kind}_id")) in found:
+            lines += [f"{kind} {other} calls our functions too, and is left alone" for other in found if other != ours]
             continue
         if len(found) > 1:
             raise DeployError(

@@ -5,6 +5,7 @@ to its end. Without that file it would make a second API with another address: t
 """
 
 import json
+import re
 import secrets
 import time
 import uuid
@@ -17,6 +18,7 @@ from infra.deploy.stages import APP, Stage
 
 LOCK_SECONDS = 3600
 _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404"}
+_KEY = re.compile("[0-9a-f]{64}")
 _PLACE = "slipway"  # beside what Chalice writes: where it was deployed
 
 
@@ -70,10 +72,34 @@ class Deposit:
     def put(self, key: str, body: bytes) -> None:
         self._s3.put_object(**self._where, Key=key, Body=body)
 
+    def pinned(self, key: str, body: bytes) -> str:
+        """The version of the object that has exactly this in it; put there if the newest has something else."""
+        try:
+            newest = self._s3.get_object(**self._where, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+                raise
+        else:
+            if newest["Body"].read() == body and "VersionId" in newest:
+                return str(newest["VersionId"])
+        put = self._s3.put_object(**self._where, Key=key, Body=body)
+        if "VersionId" not in put:
+            raise DeployError(
+                f"bucket {self._stage.deposit} keeps no versions: infra/deposit.yaml has them, switch them on"
+            )
+        return str(put["VersionId"])
+
     def edge_key(self) -> str | None:
         """What the API knows its edge by; None before there was one. Once deleted, the next deploy makes another."""
         found = self._get(self._edge_key)
-        return found[0].decode() if found else None
+        if found is None:
+            return None
+        key = found[0].decode("ascii", "replace")
+        if not _KEY.fullmatch(key):
+            raise DeployError(
+                f"{self._at(self._edge_key)} is not what a deploy wrote: delete it, and the next deploy makes another"
+            )
+        return key
 
     def make_edge_key(self) -> str:
         key = secrets.token_hex(32)

@@ -12,9 +12,7 @@ PAGE = PROJECT / "infra" / "page"
 _TO_BE_MADE = "0" * 64  # in a plan before there is a key
 
 
-def changes(
-    stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str], key: str | None
-) -> list[tuple[Stacks, Change]]:
+def changes(stage: Stage, stacks: Stacks, clients: Any, hosts: dict[str, str]) -> list[tuple[Stacks, Change]]:
     """What the edge's stacks would change, with whom to ask to forget it: to be shown, `up` asks again.
 
     Before a first deploy the firewall and the APIs have no names yet, and of the distribution nothing can be told.
@@ -23,7 +21,9 @@ def changes(
     found = [(everywhere, _change_of_global(stage, everywhere))]
     told = everywhere.outputs(_global(stage))
     if "Firewall" in told and "rest" in hosts:
-        found.append((stacks, _change_of_edge(stage, stacks, told, hosts, key or _TO_BE_MADE)))
+        # Who plans does not know the key: it stays what it is, or will be made.
+        key = None if "EdgeKey" in stacks.parameters(f"{stage.prefix}-edge") else _TO_BE_MADE
+        found.append((stacks, _change_of_edge(stage, stacks, told, hosts, key)))
     return [(where, change) for where, change in found if change]
 
 
@@ -55,10 +55,10 @@ def _change_of_global(stage: Stage, everywhere: Stacks) -> Change | None:
 
 
 def _change_of_edge(
-    stage: Stage, stacks: Stacks, told: dict[str, str], hosts: dict[str, str], key: str
+    stage: Stage, stacks: Stacks, told: dict[str, str], hosts: dict[str, str], key: str | None
 ) -> Change | None:
-    """`told` by the global stack."""
-    parameters = {
+    """`told` by the global stack; `key` None: what it is by now."""
+    parameters: dict[str, str | None] = {
         **_domain(stage),
         "CertificateArn": told.get("Certificate", ""),
         "FirewallArn": told["Firewall"],

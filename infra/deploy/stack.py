@@ -1,7 +1,7 @@
 """CloudFormation stacks: what a template would change, shown before it is done, and then done."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Change:
     first: bool
     lines: tuple[str, ...]
     template: Path
-    parameters: dict[str, str]
+    parameters: Mapping[str, str | None]
 
 
 class Stacks:
@@ -42,8 +42,11 @@ class Stacks:
         """The same in another region."""
         return Stacks(cloudformation, self._wait, self._while_waiting)
 
-    def change(self, name: str, template: Path, parameters: dict[str, str]) -> Change | None:
-        """What this template changes; None for nothing. Raise `DeployError` where the stack cannot be changed now."""
+    def change(self, name: str, template: Path, parameters: Mapping[str, str | None]) -> Change | None:
+        """What this template changes; None for nothing. A parameter that is None stays as it is.
+
+        Raise `DeployError` where the stack cannot be changed now.
+        """
         status = self._status(name)
         if status == "ROLLBACK_COMPLETE":
             anew = ("Delete what a first deploy that failed left: an empty stack", f"Add all of {template.name}")
@@ -54,7 +57,7 @@ class Stacks:
             ChangeSetName=f"deploy-{int(time.time() * 1000)}",
             ChangeSetType="CREATE" if first else "UPDATE",
             TemplateBody=template.read_text(),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Parameters=[_parameter(key, value) for key, value in parameters.items()],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         change = {"StackName": name, "ChangeSetName": asked["Id"]}  # the stack too: it is what IAM asks about
@@ -103,6 +106,11 @@ class Stacks:
         """Nothing for a stack that does not exist."""
         stack = self._stack(name)
         return {each["OutputKey"]: each["OutputValue"] for each in (stack or {}).get("Outputs", [])}
+
+    def parameters(self, name: str) -> set[str]:
+        """The names of what it was given; nothing for a stack that does not exist."""
+        stack = self._stack(name) if self.exists(name) else None
+        return {each["ParameterKey"] for each in (stack or {}).get("Parameters", [])}
 
     def exists(self, name: str) -> bool:
         stack = self._stack(name)
@@ -166,6 +174,11 @@ class Stacks:
                 if event["ResourceStatus"].endswith("_FAILED"):
                     reasons.append(f"  {event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
         return reasons
+
+
+def _parameter(key: str, value: str | None) -> dict[str, Any]:
+    given = {"UsePreviousValue": True} if value is None else {"ParameterValue": value}
+    return {"ParameterKey": key, **given}
 
 
 def _line(change: Any) -> str:

@@ -72,12 +72,22 @@ class _Deploy:
         self._look()
         if not self._deposit.exists():
             self._tell("making the bucket that remembers between deploys")
-            self._carry_out(self._stacks.change(f"{self._stage.prefix}-deposit", INFRA / "deposit.yaml", self._names()))
+            self._make_deposit()
         with self._deposit.locked(f"{getpass.getuser()}@{socket.gethostname()}") as lock:
             if lock.taken_over:
                 self._tell(f"warning  lock: {lock.taken_over}")
             self._stacks = Stacks(self._clients("cloudformation"), while_waiting=lock.renew_in_time)
             self._locked(lock)
+
+    def _make_deposit(self) -> None:
+        name = f"{self._stage.prefix}-deposit"
+        change = self._stacks.change(name, INFRA / "deposit.yaml", self._names())
+        if change is None:
+            raise DeployError(
+                f"stack {name} stands and its bucket {self._stage.deposit} is gone: delete the stack, then deploy "
+                "again. APIs that are there are found and adopted"
+            )
+        self._stacks.carry_out(change)
 
     def _locked(self, lock: Lock) -> None:
         state, adopted = apis.adopted(self._stage, self._deposit.state(), self._clients)
@@ -119,7 +129,7 @@ class _Deploy:
         parameters = {
             **self._names(),
             "DefinitionBucket": self._deposit.bucket,
-            "DefinitionKey": self._workflow(),
+            **self._workflow(),
             "AlarmEmail": stage.alarm_email,
             "DeletionProtection": str(stage.deletion_protection).lower(),
             "Boundary": self._boundary,
@@ -142,7 +152,7 @@ class _Deploy:
         """To be shown; forgotten at once, for they are made again when the APIs are as they will be."""
         if not self._stage.edge.enabled:
             return []
-        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state), self._deposit.edge_key())
+        found = edge.changes(self._stage, self._stacks, self._clients, self._hosts(state))
         for stacks, change in found:
             stacks.forget(change)
         return [change for _, change in found]
@@ -152,12 +162,11 @@ class _Deploy:
         partition = self._clients("sts").get_caller_identity()["Arn"].split(":")[1]
         return roles.boundary(self._stage, partition, self._clients("iam"))
 
-    def _workflow(self) -> str:
+    def _workflow(self) -> dict[str, str]:
         """Where the workflow's definition lies, named by its content; without its blanks, which count for its limit."""
         text = json.dumps(json.loads((INFRA / "deploy.asl.json").read_text()), separators=(",", ":")).encode()
         key = f"workflow/{hashlib.sha256(text).hexdigest()[:16]}.json"
-        self._deposit.put(key, text)
-        return key
+        return {"DefinitionKey": key, "DefinitionVersion": self._deposit.pinned(key, text)}
 
     def _migrations(self, changes: list[Change]) -> list[migrate.Migration]:
         stage, resources = self._stage, f"{self._stage.prefix}-resources"
@@ -216,7 +225,7 @@ class _Deploy:
             self._deposit.keep(state)
             lock.renew()
             self._give_sockets_a_stage(state)
-            self._finish(self._addresses(state))
+            self._finish(self._addresses(state), state)
             if self._stage.edge.enabled:
                 key = self._deposit.edge_key() or self._deposit.make_edge_key()
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), key, self._tell)
@@ -290,10 +299,10 @@ class _Deploy:
             name: f"{api_id}.execute-api.{self._stage.region}.amazonaws.com" for name, api_id in ids.items() if api_id
         }
 
-    def _finish(self, addresses: dict[str, str]) -> None:
+    def _finish(self, addresses: dict[str, str], state: dict[str, Any]) -> None:
         """All that needs no edge, and before it: where CloudFront fails, the rest is whole."""
         stage = self._stage
-        (rest,) = apis.rest_apis(stage, self._clients)
+        rest = next(each["rest_api_id"] for each in state["resources"] if each["name"] == apis.REST)
         finish.api_answers(self._clients("apigateway"), rest, stage.name)
         pages = self._clients("lambda").get_paginator("list_functions").paginate()
         functions = {each["FunctionName"] for page in pages for each in page["Functions"]}

@@ -36,6 +36,9 @@ missing_packages() {
   has docker-registry || echo docker-registry
   has mkfs.ext4 || echo e2fsprogs
   has losetup || echo mount
+  # the tests type the documentation's commands, and run CloudFront's function
+  has aws || echo awscli
+  has node || echo nodejs
   busybox --list 2>/dev/null | grep -x httpd >/dev/null || echo busybox-static
   has chromium-headless-shell || has chromium || echo chromium-headless-shell
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates

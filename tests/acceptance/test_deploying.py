@@ -328,10 +328,59 @@ def test_with_an_edge_functions_are_told_its_name_and_the_log_page_is_put_there(
     kept_key = deployed.emulator.client("s3").get_object(Bucket=DEPOSIT, Key=f"edge/{STAGE}.key")
     key = kept_key["Body"].read().decode()
     assert settings["SLIPWAY_EDGE_KEY_SHA256"] == hash_of(key)
+    assert shown_to_rest(deployed) == [{"HeaderName": "X-Slipway-Edge", "HeaderValue": key}]
     assert key not in done.stdout + done.stderr
     assert settings["SLIPWAY_WEBSOCKET_ENDPOINT"].startswith("https://")
     kept = deployed.emulator.client("s3").list_objects_v2(Bucket=f"slipway-{STAGE}-pages-{ACCOUNT}")["Contents"]
     assert "index.html" in {each["Key"] for each in kept}
+
+
+def shown_to_rest(deployed: Account) -> Any:
+    """The headers that the distribution sends to the REST API."""
+    client = deployed.emulator.client("cloudfront")
+    (distribution,) = client.list_distributions()["DistributionList"]["Items"]
+    (rest,) = [each for each in distribution["Origins"]["Items"] if each["Id"] == "rest"]
+    return rest["CustomHeaders"]["Items"]
+
+
+def test_a_second_api_that_calls_our_functions_is_told_of_and_let_alone(deployed: Account) -> None:
+    client = deployed.emulator.client("apigateway")
+    (ours,) = [api["id"] for api in client.get_rest_apis()["items"] if api["name"] == "slipway"]
+    other = client.create_rest_api(name="slipway")["id"]
+    (root,) = client.get_resources(restApiId=other)["items"]
+    client.put_method(restApiId=other, resourceId=root["id"], httpMethod="GET", authorizationType="NONE")
+    function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:slipway-{STAGE}"
+    uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{function_arn}/invocations"
+    client.put_integration(
+        restApiId=other,
+        resourceId=root["id"],
+        httpMethod="GET",
+        type="AWS_PROXY",
+        integrationHttpMethod="POST",
+        uri=uri,
+    )
+
+    done = deployed.run("up", "--yes")
+    client.delete_rest_api(restApiId=other)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"rest_api {other} calls our functions too, and is left alone" in done.stdout
+    assert deployed.deployed()["rest_api"]["rest_api_id"] == ours
+
+
+def test_a_plan_of_a_stranger_does_not_choose_what_workflow_is_deployed(deployed: Account) -> None:
+    """Who plans may put a definition where a deploy's lies: another version of it, that is not the deploy's."""
+    s3 = deployed.emulator.client("s3")
+    (key,) = [each["Key"] for each in s3.list_objects_v2(Bucket=DEPOSIT, Prefix="workflow/")["Contents"]]
+    s3.put_object(Bucket=DEPOSIT, Key=key, Body=b'{"StartAt": "Theirs"}')
+
+    done = deployed.run("up", "--yes")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = deployed.emulator.client("stepfunctions")
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:slipway-{STAGE}-deploy"
+    assert "Theirs" not in states.describe_state_machine(stateMachineArn=arn)["definition"]
+    assert s3.get_object(Bucket=DEPOSIT, Key=key)["Body"].read() != b'{"StartAt": "Theirs"}'
 
 
 def test_a_plan_shows_what_the_edge_would_change_and_does_not_change_it(deployed: Account) -> None:

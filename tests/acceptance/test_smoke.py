@@ -29,6 +29,7 @@ PASS = {
     "an unknown route is a 404 of our shape",
     "a request without a token is a 401",
     "only the functions that speak SSH stand in the network",
+    "CloudFront shows the key by which functions know it",
     "an upgrade elsewhere is refused at the edge",
     SOCKETS,
     REFUSED,

@@ -56,12 +56,33 @@ def test_the_edges_key_is_made_once_and_anew_where_it_was_deleted(deposit: Depos
     assert deposit.edge_key() is None
     key = deposit.make_edge_key()
 
-    assert len(key) >= 40
     assert deposit.edge_key() == key
 
     s3.delete_object(Bucket=STAGE.deposit, Key=f"edge/{STAGE.name}.key")
     assert deposit.edge_key() is None
     assert deposit.make_edge_key() != key
+
+
+@pytest.mark.parametrize("text", [b"short", b"\xff\xfe", b"0" * 64 + b"\n", b""])
+def test_a_key_that_no_deploy_wrote_is_not_taken_for_one(deposit: Deposit, s3: Any, text: bytes) -> None:
+    s3.put_object(Bucket=STAGE.deposit, Key=f"edge/{STAGE.name}.key", Body=text)
+
+    with pytest.raises(DeployError, match=f"edge/{STAGE.name}.key is not what a deploy wrote"):
+        deposit.edge_key()
+
+
+def test_a_pinned_object_stays_what_it_was_whatever_is_put_there_afterwards(deposit: Deposit, s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket=STAGE.deposit, VersioningConfiguration={"Status": "Enabled"})
+    first = deposit.pinned("workflow/x.json", b"ours")
+
+    assert deposit.pinned("workflow/x.json", b"ours") == first  # nothing is put there twice
+    s3.put_object(Bucket=STAGE.deposit, Key="workflow/x.json", Body=b"theirs")
+    again = deposit.pinned("workflow/x.json", b"ours")
+
+    assert again != first
+    for version in (first, again):
+        kept = s3.get_object(Bucket=STAGE.deposit, Key="workflow/x.json", VersionId=version)
+        assert kept["Body"].read() == b"ours"
 
 
 def test_an_open_bucket_of_another_account_is_refused(deposit: Deposit, owner: Owner) -> None:

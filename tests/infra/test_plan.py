@@ -46,6 +46,7 @@ def clients() -> Iterator[Any]:
             return boto3.client(service, region_name=region, aws_access_key_id="test", aws_secret_access_key="test")
 
         client("s3").create_bucket(Bucket=STAGE.deposit, CreateBucketConfiguration={"LocationConstraint": STAGE.region})
+        client("s3").put_bucket_versioning(Bucket=STAGE.deposit, VersioningConfiguration={"Status": "Enabled"})
         yield client
 
 
