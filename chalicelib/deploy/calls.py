@@ -201,14 +201,10 @@ def check_host(host_id: str) -> dict[str, Any]:
 
     Raise `Conflict` if it was moved meanwhile: what was found is of another place.
     """
-    settings = adapters().settings
     host = adapters().hosts.get(host_id)
     try:
         remote = adapters().connected(host)
-        asked = kit.check(
-            installation=adapters().installation.id(), pool=settings.network_pool, min_disk_mb=settings.min_disk_mb
-        )
-        facts = remote.kit(asked, timeout=30)
+        facts = _facts(remote, timeout=30)
     except SlipwayError as error:
         return _checked(host, [problem_since(host, error.code, error.message, now())], host.facts)
     problems = list(facts.pop("problems"))
@@ -226,7 +222,7 @@ def check_host(host_id: str) -> dict[str, Any]:
             problems.append(_problem("tcp_forwarding", _NO_FORWARDING))
         if not problems:
             _put_edge(remote)
-            if settings.public_url:
+            if adapters().settings.public_url:
                 facts["agent"] = ensure_agent(host, remote)
     except SlipwayError as error:
         problems.append(_problem(error.code, error.message))
@@ -237,11 +233,9 @@ def leave_host(host_id: str) -> dict[str, Any]:
     """Take what we put on a host away, but for the kit. Raise `Conflict` where another machine answers in its place."""
     host = adapters().hosts.get(host_id)
     remote = adapters().connected(host)
-    settings, installation = adapters().settings, adapters().installation.id()
-    asked = kit.check(installation=installation, pool=settings.network_pool, min_disk_mb=settings.min_disk_mb)
-    if machine_of(remote.kit(asked, timeout=10)) != host.machine:
+    if machine_of(_facts(remote, timeout=10)) != host.machine:
         raise Conflict(f"{host.name} is no longer the machine that it was when it was checked")
-    return dict(remote.kit(kit.leave(installation=installation), timeout=20))
+    return dict(remote.kit(kit.leave(installation=adapters().installation.id()), timeout=20))
 
 
 def look_after_agent(host_id: str) -> dict[str, Any]:
@@ -319,6 +313,13 @@ def _note_changes(services: list[Service], before: dict[str, Any], found: dict[s
             timestamp=new.measured_at,
         )
         adapters().services.note(service.id, event)
+
+
+def _facts(remote: "RemoteHost", timeout: float) -> dict[str, Any]:
+    """What the host is, and what it lacks to serve this installation."""
+    settings, installation = adapters().settings, adapters().installation.id()
+    asked = kit.check(installation=installation, pool=settings.network_pool, min_disk_mb=settings.min_disk_mb)
+    return dict(remote.kit(asked, timeout=timeout))
 
 
 def _put_edge(remote: "RemoteHost") -> None:

@@ -13,7 +13,7 @@ CONTAINER = "slipway-edge"
 NETWORK = "slipway-edge"
 
 
-# The edge stands for the host: whose edge it is, his host it is.
+# A label of the edge: whoever has the edge on a host has the host.
 INSTALLATION = "slipway.installation"
 
 
