@@ -101,7 +101,7 @@ class Smoke:
         wrong = []
         for name, wanted in release.functions(self._stage.name).items():
             told = self._function(name)
-            reserve = self._clients("lambda").get_function_concurrency(FunctionName=self._full(name))
+            reserve = self._clients("lambda").get_function_concurrency(FunctionName=self._stage.function(name))
             seen = {
                 "processor": told["Architectures"][0],
                 "memory": told["MemorySize"],
@@ -150,7 +150,7 @@ class Smoke:
         partition = self._key().split(":")[1]
         arn = f"arn:{partition}:states:{place}:stateMachine:{self._stage.prefix}-deploy"
         told = self._clients("stepfunctions").describe_state_machine(stateMachineArn=arn)
-        step = f"arn:{partition}:lambda:{place}:function:{self._full('host_step')}"
+        step = f"arn:{partition}:lambda:{place}:function:{self._stage.function('host_step')}"
         ours = (PROJECT / "infra" / "deploy.asl.json").read_text().replace("${HostStepArn}", step)
         same = json.loads(told["definition"]) == json.loads(ours)
         return same and told["status"] == "ACTIVE", f"{told['status']}, {'the same' if same else 'another definition'}"
@@ -216,11 +216,7 @@ class Smoke:
         return requests.get(f"{self._api}{path}", headers=headers, timeout=_TIMEOUT_S)
 
     def _function(self, name: str) -> Any:
-        return self._clients("lambda").get_function_configuration(FunctionName=self._full(name))
-
-    def _full(self, name: str) -> str:
-        """As Chalice calls it."""
-        return self._stage.prefix if name == "api_handler" else f"{self._stage.prefix}-{name}"
+        return self._clients("lambda").get_function_configuration(FunctionName=self._stage.function(name))
 
     def _key(self) -> str:
         told = self._clients("kms").describe_key(KeyId=f"alias/{self._stage.prefix}")

@@ -117,19 +117,7 @@ def seen_on(
     before = adapters().services.observations([(host_id, service.id) for service in services])
     moment = now()
     try:
-        remote = adapters().connected(adapters().hosts.get(host_id))
-        answer = remote.kit(
-            kit.observe(
-                [service.id for service in services],
-                installation=adapters().installation.id(),
-                window_ms=_CPU_WINDOW_MS,
-                storage=any(_storage_is_old(before.get(service.id)) for service in services),
-                probe={
-                    service.id: probe for service in services if (probe := _probe(service, releases.get(service.id)))
-                },
-            ),
-            timeout=15,
-        )
+        answer = _looked_at(host_id, services, releases, before)
     except SlipwayError as error:
         statuses: dict[str, tuple[Status, str]] = {}
         problem = _problem(error.code, error.message)
@@ -154,6 +142,21 @@ def seen_on(
     adapters().services.observe(host_id, found)
     _note_changes([service for service in services if service.id in found], before, found)
     return statuses, problem
+
+
+def _looked_at(
+    host_id: str, services: list[Service], releases: dict[str, Release], before: dict[str, Observation]
+) -> dict[str, Any]:
+    """What the host's containers are and use, whether they answer, and whether its edge serves."""
+    remote = adapters().connected(adapters().hosts.get(host_id))
+    asked = kit.observe(
+        [service.id for service in services],
+        installation=adapters().installation.id(),
+        window_ms=_CPU_WINDOW_MS,
+        storage=any(_storage_is_old(before.get(service.id)) for service in services),
+        probe={service.id: probe for service in services if (probe := _probe(service, releases.get(service.id)))},
+    )
+    return dict(remote.kit(asked, timeout=15))
 
 
 def _without_those_that_a_job_took(

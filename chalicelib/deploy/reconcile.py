@@ -65,7 +65,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def _held_against(host_id: str, service_ids: list[str]) -> tuple[list[str], dict[str, Any] | None]:
-    """The services whose status was put right, and why the host could not be asked."""
+    """The services whose status was put right, and what is the matter with the host."""
     # Read before the host is: what changed while it was looked at is not judged by what was seen before.
     before = adapters().services.at_rest(service_ids)
     seen, problem = seen_on(host_id, service_ids, before)

@@ -46,7 +46,7 @@ def _docker(answer: dict[str, Any], request: dict[str, Any]) -> None:
     answer["docker"], answer["api"] = known["Version"], known["ApiVersion"]
     if tuple(int(part) for part in known["ApiVersion"].split(".")) < OLDEST_API:
         problems.append(problem("docker", f"Docker is {known['Version']}; 20.10 or newer is needed"))
-    trouble = edge_network.belongs_to_another(edge_network.installation(), request["installation"])
+    trouble = edge_network.belongs_to_another(request["installation"])
     if trouble:
         problems.append(problem("other_installation", trouble))
     info = engine.get("/info")

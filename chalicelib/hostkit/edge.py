@@ -25,9 +25,10 @@ DEFAULT_POOL = "10.201.0.0/16"
 
 def edge(request: dict[str, Any]) -> dict[str, Any]:
     asked = {name: request.get(name) for name in ("image", "http_port", "https_port", "tls", "email")}
-    _expect_ours(edge_network.installation(), request["installation"])
+    edge_network.expect_ours(request["installation"])
     image = _image(request["image"])  # before the lock: a pull may take minutes, and routes need it
     with whole_host("edge"):
+        edge_network.expect_ours(request["installation"])  # another may have come while the image was pulled
         for folder in (places.ROUTES, places.EDGE + "/run", places.EDGE + "/data"):
             os.makedirs(folder, exist_ok=True)
         places.write(caddy.SETTINGS, json.dumps(asked))
@@ -54,7 +55,6 @@ def _image(reference: str) -> str:
 def _running(body: dict[str, Any], pool: str) -> bool:
     """Whether the container had to be made."""
     there = engine.found(f"/containers/{edge_network.CONTAINER}/json")
-    _expect_ours(edge_network.installation_of(there), body["Labels"][edge_network.INSTALLATION])
     if there and there["Config"]["Labels"].get("slipway.edge.spec") == body["Labels"]["slipway.edge.spec"]:
         if not there["State"]["Running"]:
             _start()
@@ -66,12 +66,6 @@ def _running(body: dict[str, Any], pool: str) -> bool:
     engine.post("/containers/create", body, name=edge_network.CONTAINER)
     _start()
     return True
-
-
-def _expect_ours(installation: str | None, ours: str) -> None:
-    trouble = edge_network.belongs_to_another(installation, ours)
-    if trouble:
-        raise Refused("HostNotReady", trouble)
 
 
 def _start() -> None:

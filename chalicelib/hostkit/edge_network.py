@@ -19,28 +19,31 @@ INSTALLATION = "slipway.installation"
 
 def installation() -> str | None:
     """Whose host this is; None while it has no edge."""
-    return installation_of(engine.found(f"/containers/{CONTAINER}/json"))
+    return _installation_of(engine.found(f"/containers/{CONTAINER}/json"))
 
 
 def serves(ours: str) -> bool:
     """Whether the edge is there, runs, and is ours."""
     edge = engine.found(f"/containers/{CONTAINER}/json")
-    return edge is not None and bool(edge["State"]["Running"]) and installation_of(edge) == ours
+    return edge is not None and bool(edge["State"]["Running"]) and _installation_of(edge) == ours
 
 
-def installation_of(edge: dict[str, Any] | None) -> str | None:
-    return edge["Config"]["Labels"].get(INSTALLATION) if edge else None
-
-
-def belongs_to_another(other: str | None, ours: str) -> str | None:
+def belongs_to_another(ours: str) -> str | None:
     """Why we keep off this host, if we must: two control planes on one take its ports and memory twice over, and each
     other's services for leftovers."""
+    other = installation()
     if other in (None, ours):
         return None
     return (
         f"this machine is a host of another installation of Slipway ({other}). Delete it there, or "
         f"if that installation is gone, `docker rm --force {CONTAINER}` on it, and check it again"
     )
+
+
+def expect_ours(ours: str) -> None:
+    trouble = belongs_to_another(ours)
+    if trouble:
+        raise Refused("HostNotReady", trouble)
 
 
 def expect() -> None:
@@ -71,3 +74,7 @@ def disconnect(network: str, container: str = CONTAINER) -> None:
     except engine.EngineError as error:
         if error.status != engine.NOT_FOUND and "is not connected" not in error.message:
             raise
+
+
+def _installation_of(edge: dict[str, Any] | None) -> str | None:
+    return edge["Config"]["Labels"].get(INSTALLATION) if edge else None

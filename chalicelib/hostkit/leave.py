@@ -10,13 +10,10 @@ from typing import Any
 
 from . import agent_service, edge_network, engine, places
 from .fence import whole_host
-from .refusals import Refused
 
 
 def leave(request: dict[str, Any]) -> dict[str, Any]:
-    trouble = edge_network.belongs_to_another(edge_network.installation(), request["installation"])
-    if trouble:
-        raise Refused("HostNotReady", trouble)
+    edge_network.expect_ours(request["installation"])
     agent_service.agent({"action": "stop"})
     with whole_host("edge"):
         _gone(f"/containers/{edge_network.CONTAINER}", force=1)

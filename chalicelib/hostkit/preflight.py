@@ -21,7 +21,7 @@ def preflight(request: dict[str, Any]) -> dict[str, Any]:
     except Refused as refusal:
         return {"disk_free_mb": None, "missing_images": [], "problems": [problem("docker", refusal.message)]}
     free_mb = disk()[1]
-    trouble = edge_network.belongs_to_another(edge_network.installation(), request["installation"])
+    trouble = edge_network.belongs_to_another(request["installation"])
     if trouble:
         return {"disk_free_mb": free_mb, "missing_images": [], "problems": [problem("other_installation", trouble)]}
     problems = [*_disk(free_mb, request["min_disk_mb"]), *_ports(service, request["ports"])]

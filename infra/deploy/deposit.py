@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +20,14 @@ LOCK_SECONDS = 3600
 _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404"}
 _KEY = re.compile("[0-9a-f]{64}")
 _PLACE = "slipway"  # beside what Chalice writes: where it was deployed
+
+
+class _Kept(NamedTuple):
+    """An object; `version` None where the bucket keeps none."""
+
+    body: bytes
+    etag: str
+    version: str | None
 
 
 class Deposit:
@@ -58,7 +66,7 @@ class Deposit:
         found = self._get(self._state)
         if found is None:
             return None
-        state = _read(found[0], self._at(self._state), "Put an earlier version of it back")
+        state = _read(found.body, self._at(self._state), "Put an earlier version of it back")
         place = state.pop(_PLACE, self._place())
         for what, ours in self._place().items():
             if (theirs := place.get(what, ours)) != ours:
@@ -74,14 +82,9 @@ class Deposit:
 
     def pinned(self, key: str, body: bytes) -> str:
         """The version of the object that has exactly this in it; put there if the newest has something else."""
-        try:
-            newest = self._s3.get_object(**self._where, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
-                raise
-        else:
-            if newest["Body"].read() == body and "VersionId" in newest:
-                return str(newest["VersionId"])
+        newest = self._get(key)
+        if newest and newest.body == body and newest.version:
+            return newest.version
         put = self._s3.put_object(**self._where, Key=key, Body=body)
         if "VersionId" not in put:
             raise DeployError(
@@ -94,7 +97,7 @@ class Deposit:
         found = self._get(self._edge_key)
         if found is None:
             return None
-        key = found[0].decode("ascii", "replace")
+        key = found.body.decode("ascii", "replace")
         if not _KEY.fullmatch(key):
             raise DeployError(
                 f"{self._at(self._edge_key)} is not what a deploy wrote: delete it, and the next deploy makes another"
@@ -112,13 +115,13 @@ class Deposit:
         condition = {"IfNoneMatch": "*"}
         taken_over = ""
         if held:
-            other = _read(held[0], self._at(self._lock), self._cure(), "who", "since", "until")
+            other = _read(held.body, self._at(self._lock), self._cure(), "who", "since", "until")
             if other["until"] > time.time():
                 raise DeployError(
                     f"{other['who']} deploys since {_clock(other['since'])}; the lock ends at "
                     f"{_clock(other['until'])} unless that deploy goes on. {self._cure()}"
                 )
-            condition = {"IfMatch": held[1]}
+            condition = {"IfMatch": held.etag}
             taken_over = f"the lock of {other['who']} ended at {_clock(other['until'])} and was taken over"
         lock = Lock(self._s3, {**self._where, "Key": self._lock}, who, seconds, taken_over)
         lock.take(condition, "somebody else began to deploy this moment")
@@ -136,14 +139,14 @@ class Deposit:
     def _at(self, key: str) -> str:
         return f"s3://{self._stage.deposit}/{key}"
 
-    def _get(self, key: str) -> tuple[bytes, str] | None:
+    def _get(self, key: str) -> "_Kept | None":
         try:
             answer = self._s3.get_object(**self._where, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise
-        return answer["Body"].read(), answer["ETag"]
+        return _Kept(answer["Body"].read(), answer["ETag"], answer.get("VersionId"))
 
 
 class Lock:

@@ -77,14 +77,14 @@ def _concurrency(stage: Stage, clients: Any) -> Finding:
 
 
 def _reserved(client: Any, stage: Stage, function: str) -> int:
-    """Nothing for a function that is yet to be made. Chalice calls the one behind REST as app and stage alone."""
-    name = stage.prefix if function == "api_handler" else f"{stage.prefix}-{function}"
+    """Nothing for a function that is yet to be made."""
     try:
-        return int(client.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions", 0))
+        told = client.get_function_concurrency(FunctionName=stage.function(function))
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return 0
         raise
+    return int(told.get("ReservedConcurrentExecutions", 0))
 
 
 def _edge(stage: Stage, clients: Any) -> list[Finding]:

@@ -83,6 +83,10 @@ class Stage:
     def prefix(self) -> str:
         return f"{APP}-{self.name}"
 
+    def function(self, name: str) -> str:
+        """What Chalice calls the function of this name: the one behind REST as app and stage alone."""
+        return self.prefix if name == "api_handler" else f"{self.prefix}-{name}"
+
     @property
     def deposit(self) -> str:
         """The bucket that remembers between deploys."""

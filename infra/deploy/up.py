@@ -225,7 +225,7 @@ class _Deploy:
             self._deposit.keep(state)
             lock.renew()
             self._give_sockets_a_stage(state)
-            self._finish(self._addresses(state), state)
+            self._finish(state)
             if self._stage.edge.enabled:
                 key = self._deposit.edge_key() or self._deposit.make_edge_key()
                 edge.up(self._stage, self._stacks, self._clients, self._hosts(state), key, self._tell)
@@ -299,7 +299,7 @@ class _Deploy:
             name: f"{api_id}.execute-api.{self._stage.region}.amazonaws.com" for name, api_id in ids.items() if api_id
         }
 
-    def _finish(self, addresses: dict[str, str], state: dict[str, Any]) -> None:
+    def _finish(self, state: dict[str, Any]) -> None:
         """All that needs no edge, and before it: where CloudFront fails, the rest is whole."""
         stage = self._stage
         rest = next(each["rest_api_id"] for each in state["resources"] if each["name"] == apis.REST)
@@ -309,7 +309,7 @@ class _Deploy:
         finish.dead_letters(self._clients("lambda"), stage, functions, self._places()["Partition"])
         finish.api_log(self._clients("logs"), stage, release.days_of_logs(stage.name))
         finish.counted_lines(self._clients("logs"), stage)
-        finish.parameters(self._clients("ssm"), stage, addresses)
+        finish.parameters(self._clients("ssm"), stage, self._addresses(state))
         secret = f"{stage.prefix}-admin-token"
         if finish.admin_token(self._clients("secretsmanager"), self._table(), secret):
             self._tell(f"the first admin's token is in Secrets Manager: {secret}")
